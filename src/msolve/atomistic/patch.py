@@ -1,0 +1,368 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""A patch of atoms, shared among ranks, whose site energies are added up with any weights.
+
+Gives the weighted energy, its gradient and its Hessian products as each rank's share. It does not
+add the shares up: whoever owns the unknowns does, together with all other terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import ArrayLike, NDArray
+
+from msolve.atomistic.neighbours import find_edges
+from msolve.errors import ConvergenceError, UnsupportedError
+from msolve.parallel import Halo, bisect_owners
+from msolve.potentials.edges import Edges
+from msolve.potentials.engine import Linearisation, site_energies, weighted_energy
+from msolve.potentials.exchange import NoExchange, RankExchange
+from msolve.potentials.protocol import FeatureHalo, SiteModel
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """What is left to compute for one array of weights.
+
+    ``rows`` are the local atoms that take part, those whose features are computed first.
+    """
+
+    weight: Array
+    rows: IntArray
+    own_weight: Array
+    edges: Edges
+    halo: FeatureHalo
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Everything that a rebuild replaces: local atoms, their halo, edges and start positions."""
+
+    local: IntArray
+    halo: Halo
+    centres: BoolArray
+    pair: IntArray
+    shift: Array
+    start: Array
+
+
+class AtomisticPatch:
+    """Atoms with a potential, each owned by one rank.
+
+    Every rank knows all reference positions and weights, but evaluates only the sites it owns.
+    Local atoms are the owned ones (by rising global index) and then copies of those of other ranks
+    within ``cutoff + skin`` of an owned atom that takes part.
+
+    Args:
+        comm: Ranks that share the atoms.
+        model: The potential.
+        numbers: Atomic numbers, shape ``(n,)``.
+        cell: Lattice vectors as rows, shape ``(3, 3)`` [Å]; rows of open axes are not used.
+        periodic: Which axes are periodic, shape ``(3,)``.
+        positions: All atoms, the same on every rank, shape ``(n, 3)`` [Å].
+        needed_weight: Sites whose energy may ever be asked for, shape ``(n,)``, bool.
+        owner: Rank that owns each atom, shape ``(n,)``; bisected across the open axes if None.
+        skin: Extra length of the listed edges [Å]; lists hold until an atom moves by half of it.
+
+    Raises:
+        UnsupportedError: The potential does not know an element.
+
+    Note:
+        Construction, :meth:`needs_rebuild` and :meth:`rebuild` are collective; for potentials with
+        feature exchange so are :meth:`evaluate`, :meth:`hessian_product`, :meth:`site_energies`.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        model: SiteModel,
+        numbers: ArrayLike,
+        cell: ArrayLike,
+        periodic: ArrayLike,
+        positions: Array,
+        needed_weight: ArrayLike,
+        owner: ArrayLike | None = None,
+        skin: float = 0.5,
+    ) -> None:
+        self.comm = comm
+        self.model = model
+        self.numbers = np.asarray(numbers, dtype=np.int64)
+        self.cell = np.asarray(cell, dtype=np.float64)
+        self.periodic = np.asarray(periodic, dtype=bool)
+        self.needed = np.asarray(needed_weight, dtype=bool)
+        self.skin = float(skin)
+        self.version = 0
+        _check(model, self.numbers)
+        x = np.asarray(positions, dtype=np.float64)
+        if owner is None:
+            cuttable = x if self.periodic.all() else x[:, ~self.periodic]
+            # Sites without energy cost next to nothing, but must not tie at nothing at all.
+            owner = bisect_owners(cuttable, np.where(self.needed, 1.0, 1e-3), comm.size)
+        self.owner = np.asarray(owner, dtype=np.int64)
+        self._place = _place_among_owned(self.owner, comm.size)
+        self._own = np.flatnonzero(self.owner == comm.rank)
+        self._selections: list[_Selection] = []
+        self._linear: tuple[_Selection, Array, Linearisation] | None = None
+        self._lists = self._build(x)
+
+    @property
+    def local(self) -> IntArray:
+        """Global indices of the local atoms, owned ones first, shape ``(n_local,)``."""
+        return self._lists.local
+
+    @property
+    def n_owned(self) -> int:
+        """Number of atoms this rank owns."""
+        return len(self._own)
+
+    @property
+    def halo(self) -> Halo:
+        """Exchange between the owned atoms and their copies on other ranks."""
+        return self._lists.halo
+
+    def needs_rebuild(self, positions: Array) -> bool:
+        """Tell whether some atom has moved too far for the present lists.
+
+        Args:
+            positions: Local atoms, shape ``(n_local, 3)`` [Å].
+
+        Note:
+            Collective.
+        """
+        moved = positions[: self.n_owned] - self._lists.start
+        furthest = np.sqrt(np.einsum("ac,ac->a", moved, moved).max(initial=0.0))
+        # Written so that positions that are not numbers also ask for new lists.
+        fine = bool(furthest <= 0.5 * self.skin)
+        return not self.comm.allreduce(fine, op=MPI.LAND)
+
+    def rebuild(self, positions: Array) -> None:
+        """Make new lists; copies, their order and ``version`` change, ownership does not.
+
+        Args:
+            positions: All atoms, the same on every rank, shape ``(n, 3)`` [Å].
+
+        Note:
+            Collective.
+        """
+        self._selections, self._linear = [], None
+        self._lists = self._build(np.asarray(positions, dtype=np.float64))
+
+    def evaluate(self, positions: Array, weight: Array) -> tuple[float, Array]:
+        """Weighted energy of this rank's sites, and its gradient.
+
+        Args:
+            positions: Local atoms, shape ``(n_local, 3)`` [Å].
+            weight: Factor on each site energy, for all atoms, shape ``(n,)`` [-].
+
+        Returns:
+            ``(energy, gradient)``: Σ wᵢ εᵢ over the owned sites [eV], and this rank's share of the
+            gradient, copies included, shape ``(n_local, 3)`` [eV/Å]; the shares of all ranks add
+            up to the gradient of the total energy.
+
+        Raises:
+            ConvergenceError: The energy or gradient is not finite.
+
+        Note:
+            Collective if the potential exchanges features.
+        """
+        chosen = self._select(weight)
+        energy, part = weighted_energy(
+            self.model, chosen.edges, positions[chosen.rows], chosen.own_weight, chosen.halo
+        )
+        _require_finite(self.model, energy, part)
+        return energy, self._expand(part, chosen)
+
+    def hessian_product(self, positions: Array, weight: Array, direction: Array) -> Array:
+        """Hessian of the weighted energy times a direction.
+
+        Args:
+            positions: Local atoms, shape ``(n_local, 3)`` [Å].
+            weight: Factor on each site energy, for all atoms, shape ``(n,)`` [-].
+            direction: Change of all local atoms, copies included, shape ``(n_local, 3)`` [Å].
+
+        Returns:
+            This rank's share of the product, shape ``(n_local, 3)`` [eV/Å].
+
+        Note:
+            Collective if the potential exchanges features. Further products at the same positions
+            and weight are cheaper.
+        """
+        chosen = self._select(weight)
+        product = self._linearise(positions, chosen).product(direction[chosen.rows])
+        return self._expand(product, chosen)
+
+    def site_energies(self, positions: Array) -> Array:
+        """Energies of the owned sites.
+
+        Args:
+            positions: Local atoms, shape ``(n_local, 3)`` [Å].
+
+        Returns:
+            Shape ``(n_owned,)`` [eV]; nan where ``needed_weight`` is false.
+
+        Note:
+            Collective if the potential exchanges features.
+        """
+        chosen = self._select(self.needed.astype(np.float64))
+        found = site_energies(self.model, chosen.edges, positions[chosen.rows], chosen.halo)
+        energies = np.full(self.n_owned, np.nan)
+        energies[chosen.rows[: len(found)]] = found
+        energies[~self.needed[self._own]] = np.nan
+        return energies
+
+    def _build(self, x: Array) -> _Lists:
+        length = self.model.cutoff + self.skin
+        mine = self.owner == self.comm.rank
+        centres = self.needed.copy()
+        for _ in range(self.model.layers - 1):
+            pair, _ = find_edges(x, self.cell, self.periodic, length, centres & mine)
+            centres[pair[1]] = True
+            self.comm.Allreduce(MPI.IN_PLACE, centres, op=MPI.LOR)
+        pair, shift = find_edges(x, self.cell, self.periodic, length, centres & mine)
+        ghosts = np.unique(pair[1][~mine[pair[1]]])
+        local = np.concatenate([self._own, ghosts])
+        position_of = np.full(len(x), -1)
+        position_of[local] = np.arange(len(local))
+        halo = Halo(self.comm, len(self._own), self.owner[ghosts], self._place[ghosts])
+        self.version += 1
+        return _Lists(
+            local, halo, centres[self._own], position_of[pair], shift, x[self._own].copy()
+        )
+
+    def _select(self, weight: Array) -> _Selection:
+        # Compared by value: all ranks hold the same weights, so all find or miss together.
+        for known in self._selections:
+            if known.weight is weight or np.array_equal(known.weight, weight):
+                return known
+        if np.any(np.asarray(weight)[~self.needed] != 0):
+            raise ValueError("a weight differs from 0 on a site outside needed_weight")
+        build = self._select_layers if self.model.exchange else self._select_sites
+        chosen = build(np.array(weight, dtype=np.float64))
+        self._selections = [chosen, *self._selections[:3]]
+        return chosen
+
+    def _select_sites(self, weight: Array) -> _Selection:
+        lists = self._lists
+        own_weight = weight[self._own]
+        keep = own_weight[lists.pair[0]] != 0
+        edges = Edges.from_numpy(
+            lists.pair[:, keep],
+            lists.shift[keep],
+            self.numbers[lists.local],
+            self.n_owned,
+            self.model.device,
+        )
+        rows = np.arange(len(lists.local))
+        return _Selection(weight, rows, own_weight, edges, NoExchange())
+
+    def _select_layers(self, weight: Array) -> _Selection:
+        """Keep the sites with weight and what feeds them: one more shell for each earlier layer."""
+        lists, halo = self._lists, self._lists.halo
+        n_local = len(lists.local)
+        active = np.zeros(n_local, dtype=bool)
+        active[: self.n_owned] = weight[self._own] != 0
+        for _ in range(self.model.layers - 1):
+            active[lists.pair[1][active[lists.pair[0]]]] = True
+            asked = halo.reverse(active[self.n_owned :].astype(np.int64)) > 0
+            active[: self.n_owned] |= asked
+            active[self.n_owned :] = False
+        computed = np.flatnonzero(active[: self.n_owned])
+        keep = active[lists.pair[0]]
+        pair, shift = lists.pair[:, keep], lists.shift[keep]
+        place = np.full(self.n_owned, -1)
+        place[computed] = np.arange(len(computed))
+        remote = halo.forward(place)
+        used = np.zeros(n_local, dtype=bool)
+        used[pair[1]] = True
+        fetched = np.flatnonzero(used[self.n_owned :] & (remote >= 0))
+        waiting = used & ~active
+        waiting[self.n_owned + fetched] = False
+        unused = np.flatnonzero(waiting)
+        rows = np.concatenate([computed, self.n_owned + fetched, unused])
+        row_of = np.full(n_local, -1)
+        row_of[rows] = np.arange(len(rows))
+        owners = self.owner[lists.local[self.n_owned :]]
+        feature_halo = Halo(self.comm, len(computed), owners[fetched], remote[fetched])
+        edges = Edges.from_numpy(
+            row_of[pair], shift, self.numbers[lists.local[rows]], len(computed), self.model.device
+        )
+        exchange = RankExchange(feature_halo, len(unused))
+        return _Selection(weight, rows, weight[self._own][computed], edges, exchange)
+
+    def _linearise(self, positions: Array, chosen: _Selection) -> Linearisation:
+        known = self._linear
+        same = known is not None and known[0] is chosen and np.array_equal(known[1], positions)
+        if self.model.exchange:
+            # The kept graph holds features of other ranks: it is stale if any of them has moved.
+            same = self.comm.allreduce(same, op=MPI.LAND)
+        if known is None or not same:
+            linear = Linearisation(
+                self.model, chosen.edges, positions[chosen.rows], chosen.own_weight, chosen.halo
+            )
+            known = self._linear = (chosen, positions.copy(), linear)
+        return known[2]
+
+    def _expand(self, part: Array, chosen: _Selection) -> Array:
+        whole = np.zeros((len(self.local), 3))
+        whole[chosen.rows] = part
+        return whole
+
+
+def cluster_energy(
+    model: SiteModel, positions: Array, numbers: ArrayLike, cell: ArrayLike, periodic: ArrayLike
+) -> tuple[float, Array]:
+    """Energy of some atoms and its gradient, on the calling rank alone.
+
+    Args:
+        model: The potential.
+        positions: Atoms, shape ``(n, 3)`` [Å].
+        numbers: Atomic numbers, shape ``(n,)``.
+        cell: Lattice vectors as rows, shape ``(3, 3)`` [Å].
+        periodic: Which axes are periodic, shape ``(3,)``.
+
+    Returns:
+        Energy [eV] and its gradient, shape ``(n, 3)`` [eV/Å].
+    """
+    every = np.ones(len(positions), dtype=bool)
+    patch = AtomisticPatch(
+        MPI.COMM_SELF, model, numbers, cell, periodic, positions, every, skin=0.0
+    )
+    return patch.evaluate(np.asarray(positions, dtype=np.float64), every.astype(np.float64))
+
+
+def _check(model: SiteModel, numbers: IntArray) -> None:
+    strange = sorted(set(np.unique(numbers).tolist()) - model.numbers)
+    if strange:
+        raise UnsupportedError(
+            f"the potential {model.name} knows the atomic numbers {sorted(model.numbers)}, "
+            f"but the atoms hold {strange}; choose a potential made for them"
+        )
+    if model.layers > 1 and not model.exchange:
+        raise UnsupportedError(
+            f"the potential {model.name} passes messages over {model.layers} layers without "
+            "exchanging features; only potentials with exchange can be shared among ranks"
+        )
+
+
+def _place_among_owned(owner: IntArray, n_ranks: int) -> IntArray:
+    order = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner, minlength=n_ranks)
+    first = np.cumsum(counts) - counts
+    place = np.empty_like(owner)
+    place[order] = np.arange(len(owner)) - first[owner[order]]
+    return place
+
+
+def _require_finite(model: SiteModel, energy: float, gradient: Array) -> None:
+    if not (np.isfinite(energy) and np.isfinite(gradient).all()):
+        raise ConvergenceError(
+            f"the energy of the atoms ({model.name}) is not finite: atoms coincide, or have left "
+            "the range of the potential; try smaller load steps"
+        )

@@ -1,0 +1,11 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Interatomic potentials as site energies of edge vectors, and the engine that derives the rest.
+
+The only place that uses torch. Importing this package does not import it: ask for the submodules.
+"""
+
+from msolve.potentials.loading import load_potential, pick_device
+from msolve.potentials.protocol import ClosedForm, FeatureHalo, SiteModel
+
+__all__ = ["ClosedForm", "FeatureHalo", "SiteModel", "load_potential", "pick_device"]

@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The Cauchy-Born law of a potential: energy density, stress and tangent of a deformed crystal.
+
+Edge vectors are F R over a fixed shell of lattice vectors R; each point is one atom that is its own
+neighbour through all images, so message-passing models are exact too. Also the lattice at rest
+and its elastic constants. Crystals of several atoms per cell need inner shifts and are refused.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from msolve.crystal import Crystal, OrientedCrystal
+from msolve.errors import ConvergenceError, UnsupportedError
+from msolve.potentials.edges import CHUNK
+from msolve.potentials.exchange import NoExchange
+from msolve.potentials.protocol import SiteModel
+
+Array = NDArray[np.float64]
+
+SHELL_FACTORS = (1.15, 1.4, 2.0)
+"""Radii of the reference shell over the cutoff; the smallest that the compression allows is used."""
+
+
+class BulkCell:
+    """Cauchy-Born energy density of a potential in an oriented crystal.
+
+    Args:
+        model: The potential.
+        oriented: The crystal at rest, in the axes that F refers to.
+
+    Raises:
+        UnsupportedError: The crystal has more than one atom per primitive cell, or an element that
+            the potential does not know.
+
+    Note:
+        Rank-local: makes no MPI call, also for potentials with feature exchange.
+    """
+
+    def __init__(self, model: SiteModel, oriented: OrientedCrystal) -> None:
+        crystal = oriented.crystal
+        if crystal.n_basis > 1:
+            raise UnsupportedError(
+                f"the Cauchy-Born law of a crystal with {crystal.n_basis} atoms per primitive cell "
+                "needs relaxed inner shifts, which are not available; use method: atomistic"
+            )
+        strange = set(np.unique(crystal.numbers).tolist()) - model.numbers
+        if strange:
+            raise UnsupportedError(
+                f"the potential {model.name} knows the atomic numbers {sorted(model.numbers)}, "
+                f"but the crystal holds {sorted(strange)}"
+            )
+        self.model = model
+        self.oriented = oriented
+        self.volume = crystal.atomic_volume
+        self._number = int(crystal.numbers[0])
+        self._shell = lru_cache(maxsize=None)(self._build_shell)
+
+    def energy_density(self, F: ArrayLike) -> tuple[Array, Array]:
+        """Energy per reference volume and first Piola-Kirchhoff stress.
+
+        Args:
+            F: Deformation gradients, shape ``(q, 3, 3)`` [-].
+
+        Returns:
+            ``(W, P)``: W, shape ``(q,)`` [eV/Å³], and P = ∂W/∂F, shape ``(q, 3, 3)`` [eV/Å³].
+
+        Raises:
+            ConvergenceError: A point is inverted or compressed to less than half its length.
+        """
+        points = np.asarray(F, dtype=np.float64)
+        W, P = np.empty(len(points)), np.empty((len(points), 3, 3))
+        for part, shell in self._chunks(points):
+            at = self._evaluate(points[part], shell)
+            (by_edge,) = torch.autograd.grad(at.energy.sum(), at.vec)
+            W[part] = at.energy.detach().cpu().numpy() / self.volume
+            P[part] = self._contract(by_edge, at)
+        return W, P
+
+    def tangent(self, F: ArrayLike) -> Array:
+        """Second derivative of W.
+
+        Args:
+            F: Deformation gradients, shape ``(q, 3, 3)`` [-].
+
+        Returns:
+            A = ∂P/∂F with ``A[q, i, j, k, l] = ∂P[q, i, j] / ∂F[q, k, l]``, shape
+            ``(q, 3, 3, 3, 3)`` [eV/Å³].
+
+        Raises:
+            ConvergenceError: As for :meth:`energy_density`.
+        """
+        points = np.asarray(F, dtype=np.float64)
+        A = np.empty((len(points), 3, 3, 3, 3))
+        for part, shell in self._chunks(points):
+            at = self._evaluate(points[part], shell)
+            (by_edge,) = torch.autograd.grad(at.energy.sum(), at.vec, create_graph=True)
+            for k in range(3):
+                for m in range(3):
+                    direction = torch.zeros_like(at.vec)
+                    direction[:, k] = at.reference[:, m]
+                    (change,) = torch.autograd.grad(
+                        by_edge, at.vec, grad_outputs=direction, retain_graph=True
+                    )
+                    A[part, :, :, k, m] = self._contract(change, at)
+        return A
+
+    def _evaluate(self, F: Array, shell: torch.Tensor) -> _Points:
+        n = len(F)
+        device = self.model.device
+        F_qcc = torch.as_tensor(F, device=device)
+        point = torch.arange(n, device=device).repeat_interleave(len(shell))
+        reference = shell.repeat(n, 1)
+        vec = torch.einsum("pij,pj->pi", F_qcc[point], reference)
+        keep = (vec.square().sum(1) < self.model.cutoff**2).nonzero()[:, 0]
+        vec, point, reference = vec[keep].requires_grad_(), point[keep], reference[keep]
+        numbers = torch.full((n,), self._number, device=device)
+        pair = torch.stack([point, point])
+        energy = self.model.site_energy(vec, pair, numbers, n, NoExchange())
+        return _Points(vec, point, reference, energy)
+
+    def _contract(self, by_edge: torch.Tensor, at: _Points) -> Array:
+        products = (by_edge.detach()[:, :, None] * at.reference[:, None, :]).reshape(-1, 9)
+        sums = products.new_zeros(len(at.energy), 9).index_add_(0, at.point, products)
+        return sums.reshape(-1, 3, 3).cpu().numpy() / self.volume
+
+    def _chunks(self, F: Array) -> list[tuple[slice, torch.Tensor]]:
+        if len(F) == 0:
+            return []
+        shell = self._shell(_shell_factor(F))
+        step = max(1, CHUNK[self.model.device] // len(shell))
+        return [(slice(a, min(a + step, len(F))), shell) for a in range(0, len(F), step)]
+
+    def _build_shell(self, factor: float) -> torch.Tensor:
+        vectors = self.oriented.shell(factor * self.model.cutoff).vectors
+        return torch.as_tensor(np.ascontiguousarray(vectors), device=self.model.device)
+
+
+class _Points(NamedTuple):
+    """Edges of a batch of points: present vectors, owning point, reference vectors, site energy."""
+
+    vec: torch.Tensor
+    point: torch.Tensor
+    reference: torch.Tensor
+    energy: torch.Tensor
+
+
+def _shell_factor(F: Array) -> float:
+    if not np.isfinite(F).all():
+        raise ConvergenceError("a deformation gradient is not finite; try smaller load steps")
+    shortest = float(np.linalg.svd(F, compute_uv=False)[:, -1].min())
+    for factor in SHELL_FACTORS:
+        if shortest * factor >= 1.0 and (np.linalg.det(F) > 0).all():
+            return factor
+    raise ConvergenceError(
+        "the crystal is turned inside out or compressed to less than half its length somewhere in "
+        "the continuum; try smaller load steps or a larger core"
+    )
+
+
+def relaxed_lattice(model: SiteModel, crystal: Crystal) -> Crystal:
+    """The crystal stretched until it is free of stress.
+
+    Args:
+        model: The potential.
+        crystal: Starting point, lattice constants within 15 %.
+
+    Returns:
+        The crystal at the nearest minimum of the energy under a symmetric stretch (a change of
+        scale for cubic crystals), with a stress below 1e-12 eV/Å³.
+
+    Raises:
+        ConvergenceError: No such minimum is found.
+    """
+    here = _scaled_to_minimum(model, crystal)
+    for _ in range(30):
+        bulk = BulkCell(model, _in_own_frame(here))
+        stress = bulk.energy_density(np.eye(3)[None])[1][0]
+        stress = 0.5 * (stress + stress.T)
+        if np.abs(stress).max() < 1e-12:
+            return here
+        stiffness = elastic_constants(bulk).reshape(9, 9)
+        # Least squares of least norm: layers that do not know of each other have no stiffness
+        # across, and rotations have none at all.
+        strain = np.linalg.lstsq(stiffness, -stress.reshape(9), rcond=1e-8)[0].reshape(3, 3)
+        strain *= min(1.0, 0.02 / max(np.abs(strain).max(), 1e-300))
+        mean = np.trace(strain) / 3
+        if np.abs(strain - mean * np.eye(3)).max() < 1e-3 * abs(mean) + 1e-13:
+            here = here.scaled(1 + mean)
+        else:
+            here = here.stretched(np.eye(3) + 0.5 * (strain + strain.T))
+    raise ConvergenceError(
+        f"no stress-free lattice found with {model.name}; check structure and lattice constant"
+    )
+
+
+def elastic_constants(bulk: BulkCell) -> Array:
+    """Elastic constants of the lattice at rest, in the axes of ``bulk``.
+
+    Returns:
+        C, shape ``(3, 3, 3, 3)`` [eV/Å³], with all symmetries of an elasticity tensor.
+    """
+    C = bulk.tangent(np.eye(3)[None])[0]
+    C = 0.5 * (C + C.transpose(1, 0, 2, 3))
+    C = 0.5 * (C + C.transpose(0, 1, 3, 2))
+    return 0.5 * (C + C.transpose(2, 3, 0, 1))
+
+
+def _scaled_to_minimum(model: SiteModel, crystal: Crystal) -> Crystal:
+    scales = np.linspace(0.85, 1.15, 61)
+    bulk = BulkCell(model, _in_own_frame(crystal))
+    energy = bulk.energy_density(scales[:, None, None] * np.eye(3))[0]
+    inner = np.flatnonzero((energy[1:-1] < energy[:-2]) & (energy[1:-1] <= energy[2:])) + 1
+    if len(inner) == 0:
+        raise ConvergenceError(
+            f"the energy of the crystal with {model.name} has no minimum within 15 % of the given "
+            "lattice constant; check structure, element and lattice constant"
+        )
+    return crystal.scaled(float(scales[inner[np.argmin(np.abs(scales[inner] - 1))]]))
+
+
+def _in_own_frame(crystal: Crystal) -> OrientedCrystal:
+    steps = np.eye(3, dtype=np.int64)
+    return OrientedCrystal(crystal, np.eye(3), steps[0], None, steps[2])

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""From a kind and a file to a site model. Packages a potential needs are imported on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msolve.errors import CaseError, UnsupportedError
+from msolve.potentials.protocol import SiteModel
+
+
+def load_potential(path_or_name: str | Path, kind: str, device: str = "cpu") -> SiteModel:
+    """Load a potential.
+
+    Args:
+        path_or_name: File of the potential; not used by the kind ``"toy"``.
+        kind: ``"eam"`` (eam.alloy or eam.fs table), ``"mace"`` (model file of mace-torch) or
+            ``"toy"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is a device).
+
+    Returns:
+        The potential.
+
+    Raises:
+        CaseError: The kind is not known, or the file cannot be read or is of another kind.
+        UnsupportedError: The device or an optional package is missing, or the model is of a sort
+            that cannot be used.
+
+    Warning:
+        MACE model files are pickles: loading one runs code that it contains. Load only files that
+        you trust.
+    """
+    loaders: dict[str, Callable[[str | Path, str], SiteModel]] = {
+        "eam": _load_eam,
+        "mace": _load_mace,
+        "toy": _load_toy,
+    }
+    if kind not in loaders:
+        raise CaseError(
+            [f"potential.kind = {kind}: no such kind; one of {', '.join(loaders)} would do"]
+        )
+    return loaders[kind](path_or_name, pick_device(device))
+
+
+def pick_device(device: str) -> str:
+    """Turn ``"auto"`` into a device that exists, and check the others.
+
+    Raises:
+        CaseError: There is no such kind of device.
+        UnsupportedError: CUDA is asked for, and torch finds none.
+    """
+    import torch
+
+    if device not in ("cpu", "cuda", "auto"):
+        raise CaseError([f"potential.device = {device}: one of cpu, cuda, auto would do"])
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UnsupportedError("potential.device = cuda: torch finds no CUDA device here; use cpu")
+    return device
+
+
+def _load_eam(path: str | Path, device: str) -> SiteModel:
+    from msolve.potentials.eam import EAM
+    from msolve.potentials.tables import read_eam
+
+    return EAM(read_eam(path), device)
+
+
+def _load_mace(path: str | Path, device: str) -> SiteModel:
+    from msolve.potentials.mace import load_mace
+
+    return load_mace(path, device)
+
+
+def _load_toy(path: str | Path, device: str) -> SiteModel:
+    from msolve.potentials.toy import toy_eam
+
+    return toy_eam(device=device)
