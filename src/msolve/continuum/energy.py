@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Stored energy of the mesh field, its gradient and its Hessian products, with a weight per quadrature point.
+
+E_c(w; u) = ∫ w W(I + ∇u_pred + ∇u) dX, where u_pred is a predictor known in closed form and u the finite
+element corrector. Everything here is rank-local: contributions to ghost nodes are left to the caller, whose
+transposed lift adds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from petsc4py import PETSc
+
+import basix.ufl
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+from dolfinx.fem import petsc as fem_petsc
+
+from msolve.continuum.space import SIMPLEX, DisplacementSpace
+
+Array = npt.NDArray[np.float64]
+
+
+class Material(Protocol):
+    """A hyperelastic law, evaluated at many points at once. Rank-local."""
+
+    def energy_density(self, F: Array) -> tuple[Array, Array]:
+        """Energy density ``(n,)`` [eV/Å³] and first Piola-Kirchhoff stress ``(n, 3, 3)`` [eV/Å³] at ``F (n, 3, 3)``."""
+        ...
+
+    def tangent(self, F: Array) -> Array:
+        """∂P/∂F at ``F (n, 3, 3)``, shape ``(n, 3, 3, 3, 3)`` [eV/Å³]."""
+        ...
+
+
+class StoredEnergy:
+    """Assembles E_c and its derivatives on a displacement space.
+
+    Args:
+        space: Displacement space.
+        material: Law of the material.
+        volume_factor: Factor on the volume of each owned cell, shape ``(n_cells,)``; above one where the mesh
+            stands for more material than it covers (the half layer at a crack flank).
+    """
+
+    def __init__(self, space: DisplacementSpace, material: Material, volume_factor: Array | None = None):
+        self.space = space
+        self.material = material
+        self.points, weight, self._gradients = space.quadrature()
+        factor = np.ones(space.n_cells) if volume_factor is None else volume_factor
+        self.volume = weight * factor[:, None]  # (cells, q) [Å³]
+        self._nodes = space.cell_nodes()
+        self._forms = _Forms.of(space)
+        # The forms integrate with the mesh's own measure; what differs from it goes into the integrand.
+        self._scale = np.broadcast_to(factor[:, None] * space.thickness, weight.shape)
+
+    def deformation(self, u: Array, background: Array, cells: npt.NDArray[np.bool_]) -> Array:
+        """F = I + ∇u_pred + ∇u on some cells, shape ``(k, n_q, 3, 3)``; ``u`` is ``(n_local_nodes, 3)`` [Å]."""
+        F = background[cells] + np.eye(3)
+        F[..., : self.space.gdim] += np.einsum(
+            "cqnx,cni->cqix", self._gradients[cells], u[self._nodes[cells]]
+        )
+        return F
+
+    def evaluate(self, u: Array, background: Array, weight: Array) -> tuple[float, Array]:
+        """Energy of this rank's cells [eV] and its gradient by the local nodes, ``(n_local_nodes, 3)`` [eV/Å].
+
+        Args:
+            u: Corrector at the local nodes, shape ``(n_local_nodes, 3)`` [Å].
+            background: ∇u_pred at the quadrature points, shape ``(n_cells, n_q, 3, 3)``.
+            weight: Weight of each quadrature point, shape ``(n_cells, n_q)``; cells without any are not evaluated.
+        """
+        cells = weight.any(axis=1)
+        F = self.deformation(u, background, cells)
+        W, P = self.material.energy_density(F.reshape(-1, 3, 3))
+        energy = float(np.sum(self.volume[cells] * weight[cells] * W.reshape(F.shape[:2])))
+        return energy, self._assemble(cells, P.reshape(F.shape), weight)
+
+    def stress(self, u: Array, background: Array) -> tuple[Array, Array]:
+        """Deformation gradient and first Piola-Kirchhoff stress averaged over each cell, both ``(n_cells, 3, 3)``."""
+        every = np.ones(self.space.n_cells, dtype=bool)
+        F = self.deformation(u, background, every)
+        mean = np.average(F, axis=1)
+        return mean, self.material.energy_density(mean)[1]
+
+    def linearise(self, u: Array, background: Array, weight: Array) -> Callable[[Array], Array]:
+        """The map direction -> Hessian · direction at ``u``, both ``(n_local_nodes, 3)``, this rank's share."""
+        cells = weight.any(axis=1)
+        F = self.deformation(u, background, cells)
+        A = self.material.tangent(F.reshape(-1, 3, 3)).reshape(*F.shape[:2], 3, 3, 3, 3)
+        A = np.ascontiguousarray(A[..., : self.space.gdim])
+        gradients, nodes = self._gradients[cells], self._nodes[cells]
+
+        def product(direction: Array) -> Array:
+            dF = np.einsum("cqnx,cni->cqix", gradients, direction[nodes])
+            return self._assemble(cells, np.einsum("cqiJkL,cqkL->cqiJ", A, dF), weight)
+
+        return product
+
+    def stiffness(self, C: Array, weight: Array) -> PETSc.Mat:
+        """Assembled stiffness of a homogeneous linear law C ``(3, 3, 3, 3)`` [eV/Å³]. Collective.
+
+        Rows and columns are the degrees of freedom of the space; no boundary condition is applied.
+        """
+        gdim = self.space.gdim
+        block = C[:, :gdim, :, :gdim].reshape(3 * gdim, 3 * gdim)
+        values = (self._scale * weight)[..., None] * block.ravel()
+        forms = self._forms
+        forms.tangent.x.array.reshape(-1, block.size)[forms.points] = values
+        matrix = fem_petsc.assemble_matrix(forms.stiffness)
+        matrix.assemble()
+        return matrix
+
+    def _assemble(self, cells: npt.NDArray[np.bool_], P: Array, weight: Array) -> Array:
+        gdim, forms = self.space.gdim, self._forms
+        stress = np.zeros((*weight.shape, 3, gdim))
+        stress[cells] = (self._scale[cells] * weight[cells])[..., None, None] * P[..., :gdim]
+        forms.stress.x.array.reshape(-1, 3 * gdim)[forms.points] = stress.reshape(*weight.shape, -1)
+        return np.array(fem.assemble_vector(forms.gradient).array).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class _Forms:
+    """Compiled forms: ∫ S : ∇v and ∫ ∇v : A : ∇u with S and A given at the quadrature points."""
+
+    stress: Any
+    tangent: Any
+    points: npt.NDArray[np.int32]  # (n_cells, n_q): where a quadrature function keeps a cell's values
+    gradient: Any
+    stiffness: Any
+
+    @classmethod
+    def of(cls, space: DisplacementSpace) -> _Forms:
+        cell = SIMPLEX[space.gdim]
+        size = 3 * space.gdim
+        stress = _quadrature_function(space, cell, size)
+        tangent = _quadrature_function(space, cell, size * size)
+        u, v = ufl.TrialFunction(space.V), ufl.TestFunction(space.V)
+        dx = ufl.dx(domain=space.mesh, metadata={"quadrature_degree": space.quadrature_degree})
+        A = ufl.as_matrix([[tangent[r * size + s] for s in range(size)] for r in range(size)])
+        return cls(
+            stress=stress,
+            tangent=tangent,
+            points=stress.function_space.dofmap.list[: space.n_cells],
+            gradient=fem.form(ufl.inner(stress, _rows(v, space.gdim)) * dx),
+            stiffness=fem.form(ufl.inner(ufl.dot(A, _rows(u, space.gdim)), _rows(v, space.gdim)) * dx),
+        )
+
+
+def _rows(v: Any, gdim: int) -> Any:
+    gradient = ufl.grad(v)
+    return ufl.as_vector([gradient[i, J] for i in range(3) for J in range(gdim)])
+
+
+def _quadrature_function(space: DisplacementSpace, cell: Any, size: int) -> Any:
+    element = basix.ufl.quadrature_element(cell, value_shape=(size,), degree=space.quadrature_degree)
+    return fem.Function(fem.functionspace(space.mesh, element))

@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The finite element space of the displacement, on a distributed DOLFINx mesh.
+
+The one module that touches what differs between DOLFINx 0.9, 0.10 and 0.11. It knows nothing of
+materials, loads or atoms. The mesh may be 2-D (quasi-2-D problems: one crystal period along the
+front) or 3-D; the displacement always has three components.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from mpi4py import MPI
+
+import basix
+import basix.ufl
+import numpy as np
+import numpy.typing as npt
+from dolfinx import fem, geometry, mesh
+
+from msolve.errors import CaseError
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+SIMPLEX = {2: "triangle", 3: "tetrahedron"}
+
+
+@dataclass(frozen=True)
+class DisplacementSpace:
+    """Lagrange space of a displacement with three components.
+
+    Attributes:
+        comm: Communicator of the mesh.
+        mesh: DOLFINx mesh.
+        V: DOLFINx function space, blocked, three components.
+        thickness: Length along the front that the mesh stands for [Å]; 1 in 3-D.
+        quadrature_degree: Degree that every integral of the problem uses.
+        node_tags: Name -> indices of *local* nodes (owned and ghost) that carry the tag.
+        cell_index: Position of each owned cell in the mesh as it was handed in, shape ``(n_cells,)``.
+    """
+
+    comm: MPI.Comm
+    mesh: Any
+    V: Any
+    thickness: float
+    quadrature_degree: int
+    node_tags: dict[str, IntArray]
+    cell_index: IntArray
+
+    @property
+    def gdim(self) -> int:
+        """Dimension of the mesh."""
+        return int(self.mesh.geometry.dim)
+
+    @property
+    def degree(self) -> int:
+        """Polynomial degree."""
+        return int(self.V.ufl_element().degree)
+
+    @property
+    def n_cells(self) -> int:
+        """Cells owned by this rank."""
+        return int(self.mesh.topology.index_map(self.mesh.topology.dim).size_local)
+
+    @property
+    def n_owned_nodes(self) -> int:
+        """Nodes owned by this rank."""
+        return int(self.V.dofmap.index_map.size_local)
+
+    @property
+    def n_local_nodes(self) -> int:
+        """Owned nodes and ghosts of this rank; owned ones come first."""
+        index_map = self.V.dofmap.index_map
+        return int(index_map.size_local + index_map.num_ghosts)
+
+    @property
+    def n_global_nodes(self) -> int:
+        """Nodes of the whole mesh."""
+        return int(self.V.dofmap.index_map.size_global)
+
+    def nodes(self) -> Array:
+        """Reference positions of the local nodes, shape ``(n_local_nodes, 3)`` [Å]."""
+        return np.asarray(self.V.tabulate_dof_coordinates(), dtype=np.float64)
+
+    def global_nodes(self) -> IntArray:
+        """Global index of each local node, shape ``(n_local_nodes,)``."""
+        local = np.arange(self.n_local_nodes, dtype=np.int32)
+        return np.asarray(self.V.dofmap.index_map.local_to_global(local), dtype=np.int64)
+
+    def cell_nodes(self) -> IntArray:
+        """Local nodes of each owned cell, shape ``(n_cells, nodes_per_cell)``."""
+        return np.asarray(self.V.dofmap.list[: self.n_cells], dtype=np.int64)
+
+    def cell_vertices(self) -> Array:
+        """Vertex positions of each owned cell, shape ``(n_cells, gdim + 1, gdim)`` [Å]."""
+        x = self.mesh.geometry.x[:, : self.gdim]
+        return np.asarray(x[self.mesh.geometry.dofmap[: self.n_cells]], dtype=np.float64)
+
+    def quadrature(self) -> tuple[Array, Array, Array]:
+        """Quadrature of every owned cell.
+
+        Returns:
+            ``(X, weight, gradients)``: points ``(n_cells, n_q, 3)`` [Å]; weights with the cell's volume and
+            the thickness ``(n_cells, n_q)`` [Å³]; gradients of the basis functions
+            ``(n_cells, n_q, nodes_per_cell, gdim)`` [1/Å].
+        """
+        cell = getattr(basix.CellType, SIMPLEX[self.gdim])
+        points, weights = basix.make_quadrature(cell, self.quadrature_degree)
+        table = scalar_element(self.gdim, self.degree).tabulate(1, points)
+        vertices = self.cell_vertices()
+        edges = np.swapaxes(vertices[:, 1:] - vertices[:, :1], 1, 2)  # (c, physical, reference)
+        X = np.zeros((self.n_cells, len(points), 3))
+        X[:, :, : self.gdim] = vertices[:, :1] + np.einsum("cxr,qr->cqx", edges, points)
+        volume = np.abs(np.linalg.det(edges)) * self.thickness
+        inverse = np.linalg.inv(edges)  # (c, reference, physical)
+        gradients = np.einsum("rqn,crx->cqnx", table[1:, :, :, 0], inverse)
+        return X, volume[:, None] * weights[None, :], gradients
+
+    def locate(self, X: Array) -> tuple[IntArray, IntArray, Array, Array]:
+        """Find points in the owned cells of this rank. Rank-local.
+
+        Args:
+            X: Points, shape ``(n, 3)`` [Å].
+
+        Returns:
+            ``(point, nodes, weights, inside)``: index of each point that was found; *global* nodes and basis
+            weights of the cell that holds it, ``(m, nodes_per_cell)``; smallest barycentric
+            coordinate, ``(m,)``, to let the caller choose between ranks.
+        """
+        tree = geometry.bb_tree(self.mesh, self.mesh.topology.dim, padding=1e-6)
+        pairs = geometry.compute_collisions_points(tree, np.ascontiguousarray(X))
+        point = np.repeat(np.arange(len(X)), np.diff(pairs.offsets))
+        cell = np.asarray(pairs.array, dtype=np.int64)
+        owned = cell < self.n_cells
+        point, cell = point[owned], cell[owned]
+        vertices = self.cell_vertices()[cell]
+        edges = np.swapaxes(vertices[:, 1:] - vertices[:, :1], 1, 2)
+        offset = X[point, : self.gdim] - vertices[:, 0]
+        local = np.linalg.solve(edges, offset[..., None])[..., 0] if len(point) else offset
+        inside = np.minimum(local.min(axis=1, initial=1.0), 1 - local.sum(axis=1))
+        order = np.lexsort((self.cell_index[cell], -np.round(inside, 9), point))
+        point, cell, local, inside = point[order], cell[order], local[order], inside[order]
+        first = np.unique(point, return_index=True)[1]
+        keep = first[inside[first] > -1e-7]
+        point, cell, local, inside = point[keep], cell[keep], local[keep], inside[keep]
+        weights = scalar_element(self.gdim, self.degree).tabulate(0, np.clip(local, 0, 1))[0, :, :, 0]
+        # Round-off must not tie an atom to a node of another cell, least of all across a crack.
+        weights[np.abs(weights) < 1e-9] = 0.0
+        weights /= weights.sum(axis=1, keepdims=True)
+        nodes = self.global_nodes()[self.cell_nodes()[cell]]
+        return point.astype(np.int64), nodes, weights, inside
+
+
+def scalar_element(gdim: int, degree: int) -> Any:
+    """The scalar Lagrange element behind the space, as a Basix element."""
+    cell = getattr(basix.CellType, SIMPLEX[gdim])
+    return basix.create_element(basix.ElementFamily.P, cell, degree, basix.LagrangeVariant.gll_warped)
+
+
+def build_space(
+    comm: MPI.Comm,
+    points: Array,
+    cells: IntArray,
+    node_tags: dict[str, IntArray],
+    *,
+    thickness: float,
+    degree: int = 1,
+    quadrature_degree: int = 2,
+) -> DisplacementSpace:
+    """Distribute a mesh and build the displacement space on it. Collective.
+
+    Args:
+        comm: Communicator that shares the mesh.
+        points: Vertices, shape ``(n, gdim)`` [Å]; read on rank 0 only.
+        cells: Simplices, shape ``(m, gdim + 1)``; read on rank 0 only.
+        node_tags: Name -> vertices; read on rank 0 only. An edge or face whose vertices all carry a tag passes
+            it on to the nodes inside it.
+        thickness: Length along the front [Å]; 1 in 3-D.
+        degree: Polynomial degree, 1 or 2.
+        quadrature_degree: Degree of every integral.
+
+    Raises:
+        CaseError: There are more ranks than cells.
+    """
+    gdim, n_cells, tags = comm.bcast(
+        (points.shape[1], len(cells), node_tags) if comm.rank == 0 else None, root=0
+    )
+    if n_cells < comm.size:
+        raise CaseError([f"mesh: has {n_cells} cells for {comm.size} ranks; use fewer ranks or a finer mesh"])
+    if comm.rank != 0:
+        points, cells = np.zeros((0, gdim)), np.zeros((0, gdim + 1), dtype=np.int64)
+    coordinate = basix.ufl.element("Lagrange", SIMPLEX[gdim], 1, shape=(gdim,))
+    domain = _create_mesh(comm, np.ascontiguousarray(cells, dtype=np.int64), points, coordinate)
+    V = fem.functionspace(domain, ("Lagrange", degree, (3,)))
+    original = np.asarray(domain.topology.original_cell_index, dtype=np.int64)
+    return DisplacementSpace(
+        comm=comm,
+        mesh=domain,
+        V=V,
+        thickness=thickness,
+        quadrature_degree=quadrature_degree,
+        node_tags=_local_tags(domain, V, tags),
+        cell_index=original,
+    )
+
+
+def _create_mesh(comm: MPI.Comm, cells: IntArray, x: Array, element: Any) -> Any:
+    # Argument order differs: (cells, x, e) in 0.9, (cells, e, x) from 0.10 on; the names stay.
+    names = inspect.signature(mesh.create_mesh).parameters
+    partitioner = mesh.create_cell_partitioner(mesh.GhostMode.none)
+    arguments: dict[str, Any] = {"cells": cells, "x": x, "e": element, "partitioner": partitioner}
+    return mesh.create_mesh(comm, **{k: v for k, v in arguments.items() if k in names})
+
+
+def _local_tags(domain: Any, V: Any, tags: dict[str, IntArray]) -> dict[str, IntArray]:
+    """Vertex tags of the input, carried over to the nodes of the space. Every node lies in an owned cell."""
+    original = np.asarray(domain.geometry.input_global_indices)
+    n_cells = domain.topology.index_map(domain.topology.dim).size_local
+    vertices, nodes = domain.geometry.dofmap[:n_cells], V.dofmap.list[:n_cells]
+    reference = scalar_element(domain.geometry.dim, V.ufl_element().degree).points
+    # A node inherits a tag when each vertex that it lies between (non-zero barycentric coordinate) has it.
+    between = np.abs(np.column_stack([1 - reference.sum(axis=1), reference])) > 1e-9
+    out = {}
+    for name, tagged in tags.items():
+        has = np.isin(original, tagged)[vertices]
+        out[name] = np.unique(nodes[(has[:, None, :] | ~between[None]).all(axis=2)]).astype(np.int64)
+    return out

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Coupling methods as lists of terms over the two lifts.
+
+A term sees atom positions and mesh nodes of one rank and returns its energy and gradient there; it knows
+neither unknowns nor solvers. A method is nothing but a choice of terms and weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from msolve.atomistic import AtomisticPatch
+from msolve.continuum.energy import StoredEnergy
+
+Array = npt.NDArray[np.float64]
+
+METHODS = ("bqce", "bgfc", "bgfc_deferred", "bqcf", "atomistic")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the lifts give for one state: rank-local, ghosts included.
+
+    Attributes:
+        positions: Positions of the patch's local atoms, shape ``(n_atoms, 3)`` [Å].
+        nodes: Corrector at the local mesh nodes, shape ``(n_nodes, 3)`` [Å].
+        background: Gradient of the predictor at the quadrature points, shape ``(n_cells, n_q, 3, 3)``.
+    """
+
+    positions: Array
+    nodes: Array
+    background: Array
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """Energy [eV] and gradient [eV/Å] of a term, this rank's share; ``None`` where a term does not reach."""
+
+    energy: float
+    on_atoms: Array | None = None
+    on_nodes: Array | None = None
+
+
+class Term(Protocol):
+    """One summand of a coupled model. Calls are collective if the potential exchanges features."""
+
+    conservative: bool
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """Energy and gradient at a state."""
+        ...
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """The map (direction of atoms, direction of nodes) -> derivative of the gradient."""
+        ...
+
+
+@dataclass(frozen=True)
+class SiteTerm:
+    """Σ wᵢ εᵢ(y), its gradient multiplied row by row where ``rows`` is given.
+
+    Attributes:
+        patch: Distributed atoms.
+        weight: Weight of each site, shape ``(n_atoms_global,)``.
+        rows: Factor on the gradient of each atom, same shape; makes the term non-conservative.
+    """
+
+    patch: AtomisticPatch
+    weight: Array
+    rows: Array | None = None
+
+    @property
+    def conservative(self) -> bool:
+        """Whether the gradient is that of the energy."""
+        return self.rows is None
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``."""
+        energy, gradient = self.patch.evaluate(at.positions, self.weight)
+        return Contribution(energy, on_atoms=self._scaled(gradient))
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+
+        def product(atoms: Array, nodes: Array) -> Contribution:
+            gradient = self.patch.hessian_product(at.positions, self.weight, atoms)
+            return Contribution(0.0, on_atoms=self._scaled(gradient))
+
+        return product
+
+    def _scaled(self, gradient: Array) -> Array:
+        # Ghost rows hold shares that the transposed lift adds up, so scaling each share scales the sum.
+        return gradient if self.rows is None else self.rows[self.patch.local, None] * gradient
+
+
+@dataclass(frozen=True)
+class DensityTerm:
+    """∫ w W(F), its gradient multiplied row by row where ``rows`` is given.
+
+    Attributes:
+        stored: Stored energy of the mesh.
+        weight: Weight of each quadrature point, shape ``(n_cells, n_q)``.
+        rows: Factor on the gradient at each local node, shape ``(n_nodes,)``; makes the term non-conservative.
+    """
+
+    stored: StoredEnergy
+    weight: Array
+    rows: Array | None = None
+
+    @property
+    def conservative(self) -> bool:
+        """Whether the gradient is that of the energy."""
+        return self.rows is None
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``."""
+        energy, gradient = self.stored.evaluate(at.nodes, at.background, self.weight)
+        return Contribution(energy, on_nodes=self._scaled(gradient))
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+        tangent = self.stored.linearise(at.nodes, at.background, self.weight)
+
+        def product(atoms: Array, nodes: Array) -> Contribution:
+            return Contribution(0.0, on_nodes=self._scaled(tangent(nodes)))
+
+        return product
+
+    def _scaled(self, gradient: Array) -> Array:
+        return gradient if self.rows is None else self.rows[:, None] * gradient
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The blending function where the terms need it, and the sites whose energies they ask for.
+
+    Attributes:
+        atoms: β at each atom, shape ``(n_atoms,)``.
+        nodes: β at each local node, shape ``(n_nodes,)``.
+        points: β at each quadrature point, shape ``(n_cells, n_q)``.
+        force_sites: Sites whose energies enter the force on an atom with β < 1, shape ``(n_atoms,)``, bool.
+    """
+
+    atoms: Array
+    nodes: Array
+    points: Array
+    force_sites: npt.NDArray[np.bool_]
+
+
+def energy_terms(patch: AtomisticPatch, stored: StoredEnergy, blend: Blend) -> tuple[Term, ...]:
+    """Blended energy (BQCE): Σ (1-β) ε + ∫ β W. With a dead load added it is BGFC.
+
+    References:
+        Luskin, Ortner, Van Koten, Comput. Methods Appl. Mech. Engrg. 253, 160 (2013).
+    """
+    return SiteTerm(patch, 1 - blend.atoms), DensityTerm(stored, blend.points)
+
+
+def force_terms(patch: AtomisticPatch, stored: StoredEnergy, blend: Blend) -> tuple[Term, ...]:
+    """Blended forces (BQCF): (1-β) ∘ ∇E_a + β ∘ ∇E_c, free of ghost forces on every homogeneous state.
+
+    References:
+        Li, Luskin, Ortner, Shapeev, "Theory-based benchmarking of the blended force-based
+        quasicontinuum method", Comput. Methods Appl. Mech. Engrg. 268, 763 (2014).
+    """
+    # A row of β ∘ ∇E_c with β > 0 needs every cell around its node, also those where β vanishes inside.
+    cell_nodes = stored.space.cell_nodes()
+    active = (blend.nodes[cell_nodes] > 0).any(axis=1)
+    weight = np.broadcast_to(active[:, None].astype(float), blend.points.shape)
+    return (
+        SiteTerm(patch, blend.force_sites.astype(float), rows=1 - blend.atoms),
+        DensityTerm(stored, np.ascontiguousarray(weight), rows=blend.nodes),
+    )
+
+
+def atomistic_terms(patch: AtomisticPatch, force_sites: npt.NDArray[np.bool_]) -> tuple[Term, ...]:
+    """The full atomistic model: every site whose energy depends on a free atom."""
+    return (SiteTerm(patch, force_sites.astype(float)),)

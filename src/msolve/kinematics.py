@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The two affine lifts from the unknowns to all atoms and to all mesh nodes, and their transposes.
+
+The unknowns z are the correctors (displacement minus predictor) of the free atoms and of the free mesh nodes:
+
+    atoms   y = X + a + L z        a free atom is an unknown, any other interpolates the mesh corrector
+    nodes   v = b + T z            a node among free atoms interpolates them, any other is an unknown
+
+T needs no L, and L = S + Φ T is a plain composition (S selects free atoms, Φ interpolates the mesh field).
+Both are distributed PETSc matrices. Nothing here knows energies, methods or loads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpi4py import MPI
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse, spatial
+
+from msolve.continuum.space import DisplacementSpace
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """Numbering of the unknowns: on each rank its free atoms, then its free mesh nodes.
+
+    Attributes:
+        comm: Communicator.
+        components: Displacement components that are solved for, 3, or 2 for purely planar problems.
+        atom: Global block index of each atom, -1 where the atom is not an unknown; the same on every rank.
+        node: Global block index of each *local* node (owned, then ghosts), -1 where it is slaved or prescribed.
+        n_owned: Blocks owned by this rank.
+    """
+
+    comm: MPI.Comm
+    components: int
+    atom: IntArray
+    node: IntArray
+    n_owned: int
+
+    @property
+    def n_global(self) -> int:
+        """Scalar unknowns on all ranks. Collective."""
+        return int(self.comm.allreduce(self.n_owned)) * self.components
+
+    def vector(self) -> PETSc.Vec:
+        """A zero vector of unknowns. Collective."""
+        size = self.n_owned * self.components
+        vector = PETSc.Vec().createMPI((size, None), comm=self.comm)
+        vector.set(0.0)
+        return vector
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """Lifts of one problem.
+
+    Attributes:
+        unknowns: Numbering.
+        space: Displacement space, or ``None`` where there is no mesh.
+        atom_owner: Rank that owns each atom.
+        owned_atoms: Atoms of this rank, in ascending order; the rows of ``L``.
+        nodes: ``T`` for the local nodes, ghosts included: ``3 * n_local_nodes`` rows.
+        nodes_owned: ``T`` for the owned nodes only, rows laid out as the space's degrees of freedom.
+        interpolation: Φ for the owned atoms (empty rows for free ones and those outside the mesh).
+        atoms: ``L`` for the owned atoms.
+    """
+
+    unknowns: Unknowns
+    space: DisplacementSpace | None
+    atom_owner: IntArray
+    owned_atoms: IntArray
+    atoms: PETSc.Mat
+    nodes: PETSc.Mat | None
+    nodes_owned: PETSc.Mat | None
+    interpolation: PETSc.Mat | None
+
+    def atom_rows(self) -> IntArray:
+        """Block row of each atom in matrices whose rows are laid out by owner, shape ``(n_atoms,)``."""
+        row = np.empty(len(self.atom_owner), dtype=np.int64)
+        row[np.argsort(self.atom_owner, kind="stable")] = np.arange(len(row))
+        return row
+
+    def atoms_of(self, local: IntArray) -> PETSc.Mat:
+        """Rows of ``L`` for any atoms, owned elsewhere or not, so that one product brings ghosts too. Collective.
+
+        Args:
+            local: Global indices of the atoms, in the order in which rows are wanted, shape ``(n,)``.
+        """
+        rows = (3 * self.atom_rows()[local][:, None] + np.arange(3)).ravel().astype(PETSc.IntType)
+        begin, end = self.atoms.getOwnershipRangeColumn()
+        columns = np.arange(begin, end, dtype=PETSc.IntType)
+        comm = self.unknowns.comm
+        return self.atoms.createSubMatrix(
+            PETSc.IS().createGeneral(rows, comm=comm), PETSc.IS().createGeneral(columns, comm=comm)
+        )
+
+
+def build_kinematics(
+    comm: MPI.Comm,
+    X: Array,
+    free: BoolArray,
+    atom_owner: IntArray,
+    space: DisplacementSpace | None = None,
+    prescribed: IntArray | None = None,
+    slavable: BoolArray | None = None,
+    slits: tuple[tuple[float, float], ...] = (),
+    components: int = 3,
+) -> Kinematics:
+    """Number the unknowns and assemble the lifts. Collective.
+
+    Args:
+        comm: Communicator.
+        X: Reference positions of all atoms, the same on every rank, shape ``(n, 3)`` [Å].
+        free: Atoms that are unknowns, shape ``(n,)``.
+        atom_owner: Rank of each atom, shape ``(n,)``.
+        space: Displacement space; ``None`` leaves the other atoms at their predictor.
+        prescribed: Local nodes whose corrector is prescribed.
+        slavable: Local nodes that follow the atoms around them where all of those are free, shape ``(n_local,)``.
+        slits: Straight cracks ``(x1 of the tip, x2 of the plane)``, open towards -x1: no interpolation across.
+        components: Displacement components that are unknowns, 2 or 3.
+    """
+    n_free_atoms = np.bincount(atom_owner[free], minlength=comm.size)
+    slaving = _NodeSlaving.none(0)
+    node_is_free = np.zeros(0, dtype=bool)
+    if space is not None:
+        positions = space.nodes()
+        candidate = np.zeros(len(positions), dtype=bool) if slavable is None else slavable.copy()
+        candidate[prescribed if prescribed is not None else []] = False
+        slaving = _slave_nodes(positions, candidate, X, free, space.gdim, slits)
+        node_is_free = ~slaving.slaved
+        node_is_free[prescribed if prescribed is not None else []] = False
+    n_owned_nodes = space.n_owned_nodes if space is not None else 0
+    blocks = int(n_free_atoms[comm.rank] + np.count_nonzero(node_is_free[:n_owned_nodes]))
+    begin = int(comm.exscan(blocks) or 0)
+    begins = np.array(comm.allgather(begin))
+    atom = np.full(len(X), -1, dtype=np.int64)
+    for rank in range(comm.size):
+        mine = np.flatnonzero(free & (atom_owner == rank))
+        atom[mine] = begins[rank] + np.arange(len(mine))
+    node = _number_nodes(space, node_is_free, begin + int(n_free_atoms[comm.rank]))
+    unknowns = Unknowns(comm, components, atom, node, blocks)
+    owned_atoms = np.flatnonzero(atom_owner == comm.rank)
+    selected = owned_atoms[free[owned_atoms]]
+    rows = np.searchsorted(owned_atoms, selected)
+    S = _block_matrix(
+        comm, rows, atom[selected], np.ones(len(rows)), len(owned_atoms), blocks, 3, components
+    )
+    if space is None:
+        return Kinematics(unknowns, None, atom_owner, owned_atoms, S, None, None, None)
+    T = _node_lift(comm, unknowns, slaving, space.n_local_nodes)
+    T_owned = _node_lift(comm, unknowns, slaving, space.n_owned_nodes)
+    interpolation = interpolation_matrix(space, X, owned_atoms, ~free)
+    L = interpolation.matMult(T_owned)
+    L.axpy(1.0, S, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+    return Kinematics(unknowns, space, atom_owner, owned_atoms, L, T, T_owned, interpolation)
+
+
+@dataclass(frozen=True)
+class _NodeSlaving:
+    """Which local nodes follow atoms, and with what weights (triplets node, atom, weight)."""
+
+    slaved: BoolArray
+    node: IntArray
+    atom: IntArray
+    weight: Array
+
+    @classmethod
+    def none(cls, n: int) -> _NodeSlaving:
+        empty = np.zeros(0, dtype=np.int64)
+        return cls(np.zeros(n, dtype=bool), empty, empty, np.zeros(0))
+
+
+def _slave_nodes(
+    nodes: Array,
+    candidate: BoolArray,
+    X: Array,
+    free: BoolArray,
+    gdim: int,
+    slits: tuple[tuple[float, float], ...],
+) -> _NodeSlaving:
+    """Interpolate nodes between the free atoms around them.
+
+    A node that touches an atom which is itself slaved stays an unknown: tying it would close a circle.
+    """
+    if not candidate.any() or np.count_nonzero(free) <= gdim:
+        return _NodeSlaving.none(len(nodes))
+    columns = project(X, gdim)
+    triangulation = spatial.Delaunay(columns.points)
+    simplices = columns_without_slits(columns.points, triangulation.simplices, slits)
+    wanted = np.flatnonzero(candidate)
+    simplex = triangulation.find_simplex(nodes[wanted, :gdim], tol=1e-8)
+    found = (simplex >= 0) & simplices[simplex]
+    wanted, simplex = wanted[found], simplex[found]
+    transform = triangulation.transform[simplex]
+    local = np.einsum("nij,nj->ni", transform[:, :gdim], nodes[wanted, :gdim] - transform[:, gdim])
+    weights = np.column_stack([local, 1 - local.sum(axis=1)])
+    weights[np.abs(weights) < 1e-8] = 0.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    corners = triangulation.simplices[simplex]
+    column_free = np.bincount(columns.column, ~free, len(columns.points)) == 0
+    usable = (column_free[corners] | (weights == 0)).all(axis=1)
+    wanted, weights, corners = wanted[usable], weights[usable], corners[usable]
+    slaved = np.zeros(len(nodes), dtype=bool)
+    slaved[wanted] = True
+    k = np.flatnonzero(weights.ravel())
+    node, column, weight = np.repeat(wanted, gdim + 1)[k], corners.ravel()[k], weights.ravel()[k]
+    # Atoms that share a column (multilattices seen along the front) share its weight.
+    size = columns.count[column]
+    repeat = np.repeat(np.arange(len(k)), size)
+    offset = np.arange(len(repeat)) - np.repeat(np.cumsum(size) - size, size)
+    atom = columns.atoms[columns.start[column][repeat] + offset]
+    return _NodeSlaving(slaved, node[repeat], atom, (weight / size)[repeat])
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Atoms gathered by their projection onto the mesh's plane (in 3-D every atom is its own column).
+
+    Attributes:
+        points: Distinct projections, shape ``(n_columns, gdim)`` [Å].
+        column: Column of each atom.
+        count, start, atoms: Atoms of column k are ``atoms[start[k] : start[k] + count[k]]``.
+    """
+
+    points: Array
+    column: IntArray
+    count: IntArray
+    start: IntArray
+    atoms: IntArray
+
+
+def project(X: Array, gdim: int) -> Columns:
+    """Gather atoms by their projection; the order does not depend on round-off below 1e-6 Å."""
+    key = np.round(X[:, :gdim] / 1e-6).astype(np.int64) // 10
+    _, first, column = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    column = column.ravel()
+    count = np.bincount(column)
+    return Columns(
+        X[first, :gdim], column, count, np.cumsum(count) - count, np.argsort(column, kind="stable")
+    )
+
+
+def columns_without_slits(
+    points: Array, simplices: IntArray, slits: tuple[tuple[float, float], ...]
+) -> BoolArray:
+    """Simplices that do not reach across a crack."""
+    keep = np.ones(len(simplices), dtype=bool)
+    for x_tip, x_plane in slits:
+        corner = points[simplices]
+        side = corner[..., 1] > x_plane
+        keep &= (side.all(axis=1) | ~side.any(axis=1)) | (corner[..., 0].min(axis=1) >= x_tip)
+    return keep
+
+
+def _number_nodes(space: DisplacementSpace | None, node_is_free: BoolArray, begin: int) -> IntArray:
+    if space is None:
+        return np.zeros(0, dtype=np.int64)
+    from dolfinx import fem
+
+    # A function carries the numbers to the ghosts; doubles hold integers exactly up to 2^53.
+    carrier = fem.Function(space.V)
+    number = carrier.x.array.reshape(-1, 3)
+    number[:] = -1.0
+    owned = np.flatnonzero(node_is_free[: space.n_owned_nodes])
+    number[owned] = (begin + np.arange(len(owned)))[:, None]
+    carrier.x.scatter_forward()
+    return carrier.x.array.reshape(-1, 3)[:, 0].astype(np.int64)
+
+
+def _node_lift(comm: MPI.Comm, unknowns: Unknowns, slaving: _NodeSlaving, n_rows: int) -> PETSc.Mat:
+    is_unknown = np.flatnonzero(unknowns.node[:n_rows] >= 0)
+    tied = slaving.node < n_rows
+    rows = np.concatenate([is_unknown, slaving.node[tied]])
+    columns = np.concatenate([unknowns.node[is_unknown], unknowns.atom[slaving.atom[tied]]])
+    values = np.concatenate([np.ones(len(is_unknown)), slaving.weight[tied]])
+    return _block_matrix(
+        comm, rows, columns, values, n_rows, unknowns.n_owned, 3, unknowns.components
+    )
+
+
+def interpolation_matrix(
+    space: DisplacementSpace, X: Array, owned_atoms: IntArray, wanted: BoolArray
+) -> PETSc.Mat:
+    """Φ: each wanted atom interpolates the mesh. Atoms outside the mesh get an empty row. Collective."""
+    ids = np.flatnonzero(wanted)
+    point, nodes, weights, inside = space.locate(X[ids])
+    found = space.comm.allgather((ids[point], nodes, weights, np.round(inside, 9)))
+    atom = np.concatenate([f[0] for f in found])
+    # The rank where the atom lies deepest inside a cell wins; ties go to the lowest rank.
+    order = np.lexsort((-np.concatenate([f[3] for f in found]), atom))
+    best = order[np.unique(atom[order], return_index=True)[1]]
+    best = best[np.isin(atom[best], owned_atoms)]
+    nodes = np.concatenate([f[1] for f in found])[best]
+    weights = np.concatenate([f[2] for f in found])[best]
+    rows = np.repeat(np.searchsorted(owned_atoms, atom[best]), nodes.shape[1])
+    kept = weights.ravel() != 0
+    return _block_matrix(
+        space.comm,
+        rows[kept],
+        nodes.ravel()[kept],
+        weights.ravel()[kept],
+        len(owned_atoms),
+        space.n_owned_nodes,
+        3,
+        3,
+    )
+
+
+def _block_matrix(
+    comm: MPI.Comm,
+    rows: IntArray,
+    columns: IntArray,
+    values: Array,
+    n_rows: int,
+    n_columns: int,
+    row_block: int,
+    column_block: int,
+) -> PETSc.Mat:
+    """Distributed matrix with ``value * identity`` blocks. Rows are local, columns global block indices. Collective."""
+    depth = min(row_block, column_block)
+    component = np.arange(depth)
+    r = (row_block * rows[:, None] + component).ravel()
+    c = (column_block * columns[:, None] + component).ravel()
+    total = int(comm.allreduce(n_columns)) * column_block
+    csr = sparse.coo_matrix(
+        (np.repeat(values, depth), (r, c)), shape=(row_block * n_rows, total)
+    ).tocsr()
+    csr.sort_indices()
+    matrix = PETSc.Mat().createAIJ(
+        size=((row_block * n_rows, None), (column_block * n_columns, None)),
+        csr=(csr.indptr.astype(PETSc.IntType), csr.indices.astype(PETSc.IntType), csr.data),
+        comm=comm,
+    )
+    matrix.assemble()
+    return matrix

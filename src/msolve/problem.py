@@ -1,0 +1,234 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""A coupled problem: terms seen through the lifts, as one function of the vector of unknowns.
+
+Immutable: another dead load, other terms or another patch make another problem. Holds no solver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+
+from msolve.atomistic import AtomisticPatch
+from msolve.continuum.energy import StoredEnergy
+from msolve.coupling import Contribution, Snapshot, Term
+from msolve.kinematics import Kinematics
+
+Array = npt.NDArray[np.float64]
+
+
+class Displacement(Protocol):
+    """A displacement field known in closed form; ``t`` is the load parameter."""
+
+    def displacement(self, X: Array, t: float) -> Array:
+        """Displacement at ``X (n, 3)``, shape ``(n, 3)`` [Å]."""
+        ...
+
+    def gradient(self, X: Array, t: float) -> Array:
+        """Displacement gradient at ``X (n, 3)``, shape ``(n, 3, 3)`` [-]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where atoms and nodes stand when the unknowns are zero: reference + predictor + surface relaxation.
+
+    Attributes:
+        X: Reference positions of all atoms, shape ``(n, 3)`` [Å].
+        predictor: Field that the unknowns correct.
+        far_field: Field imposed on prescribed nodes and on atoms that nothing else moves.
+        relaxation: Surface relaxation added to each atom, shape ``(n, 3)`` [Å]; nodes never see it.
+        loose: Atoms that neither are unknowns nor lie in the mesh, shape ``(n,)``, bool.
+        prescribed: Local nodes with a prescribed corrector.
+    """
+
+    X: Array
+    predictor: Displacement
+    far_field: Displacement
+    relaxation: Array
+    loose: npt.NDArray[np.bool_]
+    prescribed: npt.NDArray[np.int64]
+
+
+class _Lift:
+    """Rows of the lifts for the patch's current local atoms; rebuilt when the patch is."""
+
+    def __init__(self, kinematics: Kinematics, patch: AtomisticPatch):
+        self.version = patch.version
+        self.local = patch.local.copy()
+        self.atoms = kinematics.atoms_of(self.local)
+        self._y = self.atoms.createVecLeft()
+        self._v = kinematics.nodes.createVecLeft() if kinematics.nodes is not None else None
+        self.nodes = kinematics.nodes
+
+    def forward(self, z: PETSc.Vec) -> tuple[Array, Array]:
+        """Correctors of the local atoms and nodes. Collective."""
+        self.atoms.mult(z, self._y)
+        if self.nodes is None:
+            return self._y.array.reshape(-1, 3).copy(), np.zeros((0, 3))
+        self.nodes.mult(z, self._v)
+        return self._y.array.reshape(-1, 3).copy(), self._v.array.reshape(-1, 3).copy()
+
+    def reverse(self, parts: list[Contribution], out: PETSc.Vec) -> None:
+        """Add up gradients on the unknowns: the exact transpose of ``forward``. Collective."""
+        self._y.array[:] = sum((p.on_atoms.ravel() for p in parts if p.on_atoms is not None), np.zeros(1))
+        self.atoms.multTranspose(self._y, out)
+        if self.nodes is not None:
+            self._v.array[:] = sum((p.on_nodes.ravel() for p in parts if p.on_nodes is not None), np.zeros(1))
+            self.nodes.multTransposeAdd(self._v, out, out)
+
+
+@dataclass(frozen=True)
+class CoupledProblem:
+    """Energy, gradient and Hessian products of a coupled model.
+
+    Attributes:
+        kinematics: The lifts.
+        patch: Distributed atoms.
+        stored: Stored energy of the mesh, or ``None``.
+        terms: Summands.
+        placement: Where everything stands at zero unknowns.
+        dead_load: Constant vector g subtracted from the gradient, -<g, z> in the energy; or ``None``.
+    """
+
+    kinematics: Kinematics
+    patch: AtomisticPatch
+    stored: StoredEnergy | None
+    terms: tuple[Term, ...]
+    placement: Placement
+    dead_load: PETSc.Vec | None = None
+    _cache: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def conservative(self) -> bool:
+        """Whether the gradient is that of an energy."""
+        return all(term.conservative for term in self.terms)
+
+    def with_terms(self, terms: tuple[Term, ...], dead_load: PETSc.Vec | None = None) -> CoupledProblem:
+        """The same unknowns and lifts under other terms."""
+        return dataclasses.replace(self, terms=terms, dead_load=dead_load)
+
+    def snapshot(self, z: PETSc.Vec, t: float) -> Snapshot:
+        """Positions of the local atoms and correctors of the local nodes. Collective.
+
+        Rebuilds the neighbour lists when atoms have moved too far for them.
+        """
+        lift = self._lift()
+        atoms, nodes = lift.forward(z)
+        base = self._base(t, lift)
+        y = base[0] + atoms
+        if self.patch.needs_rebuild(y):
+            self.patch.rebuild(self.gather(z, t))
+            return self.snapshot(z, t)
+        return Snapshot(y, base[1] + nodes, base[2])
+
+    def evaluate(self, z: PETSc.Vec, t: float, gradient: PETSc.Vec) -> float:
+        """Energy [eV] and gradient [eV/Å] by the unknowns. Collective.
+
+        Args:
+            z: Unknowns.
+            t: Load parameter.
+            gradient: Overwritten with the gradient, or with the residual where no energy exists.
+
+        Returns:
+            The energy on every rank; nan if a term is not conservative.
+        """
+        at = self.snapshot(z, t)
+        parts = [term.evaluate(at) for term in self.terms]
+        self._lift().reverse(parts, gradient)
+        energy = float(self.kinematics.unknowns.comm.allreduce(sum(p.energy for p in parts)))
+        if self.dead_load is not None:
+            gradient.axpy(-1.0, self.dead_load)
+            energy -= self.dead_load.dot(z)
+        return energy if self.conservative else float("nan")
+
+    def linearise(self, z: PETSc.Vec, t: float) -> Callable[[PETSc.Vec, PETSc.Vec], None]:
+        """The map (v, out): out = derivative of the gradient at z applied to v. Collective."""
+        at = self.snapshot(z, t)
+        products = [term.linearise(at) for term in self.terms]
+        lift = self._lift()
+
+        def product(v: PETSc.Vec, out: PETSc.Vec) -> None:
+            atoms, nodes = lift.forward(v)
+            lift.reverse([p(atoms, nodes) for p in products], out)
+
+        return product
+
+    def gather(self, z: PETSc.Vec, t: float) -> Array:
+        """Positions of all atoms on every rank, shape ``(n, 3)`` [Å]. Collective."""
+        kinematics = self.kinematics
+        y = kinematics.atoms.createVecLeft()
+        kinematics.atoms.mult(z, y)
+        mine = kinematics.owned_atoms
+        out = np.empty_like(self.placement.X)
+        comm = kinematics.unknowns.comm
+        for atoms, moved in comm.allgather((mine, y.array.reshape(-1, 3).copy())):
+            out[atoms] = moved
+        everything = np.arange(len(out))
+        return out + self._atom_base(everything, t)
+
+    def _lift(self) -> _Lift:
+        lift = self._cache.get("lift")
+        if not isinstance(lift, _Lift) or lift.version != self.patch.version:
+            lift = _Lift(self.kinematics, self.patch)
+            self._cache["lift"] = lift
+        return lift
+
+    def _base(self, t: float, lift: _Lift) -> tuple[Array, Array, Array]:
+        key = (t, lift.version)
+        cached = self._cache.get("base")
+        if isinstance(cached, tuple) and cached[0] == key:
+            return cached[1]
+        base = (self._atom_base(lift.local, t), self._node_base(t), self._background(t))
+        self._cache["base"] = (key, base)
+        return base
+
+    def _atom_base(self, atoms: npt.NDArray[np.int64], t: float) -> Array:
+        place = self.placement
+        X = place.X[atoms]
+        base = X + place.relaxation[atoms] + place.predictor.displacement(X, t)
+        if place.far_field is place.predictor:
+            return base
+        loose = place.loose[atoms]
+        base[loose] += place.far_field.displacement(X[loose], t) - place.predictor.displacement(X[loose], t)
+        return base + self._interpolated_boundary(t)[atoms]
+
+    def _node_base(self, t: float) -> Array:
+        space = self.kinematics.space
+        if space is None:
+            return np.zeros((0, 3))
+        base = np.zeros((space.n_local_nodes, 3))
+        place = self.placement
+        if place.far_field is not place.predictor:
+            X = space.nodes()[place.prescribed]
+            difference = place.far_field.displacement(X, t) - place.predictor.displacement(X, t)
+            base[place.prescribed] = difference
+        return base
+
+    def _interpolated_boundary(self, t: float) -> Array:
+        """What the prescribed nodes add to atoms that interpolate them, all atoms, ``(n, 3)``. Collective."""
+        out = np.zeros_like(self.placement.X)
+        kinematics = self.kinematics
+        if kinematics.interpolation is None:
+            return out
+        v, y = kinematics.interpolation.createVecRight(), kinematics.interpolation.createVecLeft()
+        v.array[:] = self._node_base(t)[: len(v.array) // 3].ravel()
+        kinematics.interpolation.mult(v, y)
+        comm = kinematics.unknowns.comm
+        for atoms, moved in comm.allgather((kinematics.owned_atoms, y.array.reshape(-1, 3).copy())):
+            out[atoms] = moved
+        return out
+
+    def _background(self, t: float) -> Array:
+        if self.stored is None:
+            return np.zeros((0, 0, 3, 3))
+        points = self.stored.points
+        return self.placement.predictor.gradient(points.reshape(-1, 3), t).reshape(*points.shape[:2], 3, 3)
