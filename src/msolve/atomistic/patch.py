@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from msolve.atomistic.neighbours import find_edges
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo, bisect_owners
-from msolve.potentials.edges import Edges
+from msolve.potentials.edges import Edges, ShortList
 from msolve.potentials.engine import Linearisation, site_energies, weighted_energy
 from msolve.potentials.exchange import NoExchange, RankExchange
 from msolve.potentials.protocol import FeatureHalo, SiteModel
@@ -37,7 +37,7 @@ class _Selection:
     weight: Array
     rows: IntArray
     own_weight: Array
-    edges: Edges
+    near: ShortList
     halo: FeatureHalo
 
 
@@ -174,7 +174,7 @@ class AtomisticPatch:
         """
         chosen = self._select(weight)
         energy, part = weighted_energy(
-            self.model, chosen.edges, positions[chosen.rows], chosen.own_weight, chosen.halo
+            self.model, chosen.near, positions[chosen.rows], chosen.own_weight, chosen.halo
         )
         _require_finite(self.model, energy, part)
         return energy, self._expand(part, chosen)
@@ -211,7 +211,7 @@ class AtomisticPatch:
             Collective if the potential exchanges features.
         """
         chosen = self._select(self.needed.astype(np.float64))
-        found = site_energies(self.model, chosen.edges, positions[chosen.rows], chosen.halo)
+        found = site_energies(self.model, chosen.near, positions[chosen.rows], chosen.halo)
         energies = np.full(self.n_owned, np.nan)
         energies[chosen.rows[: len(found)]] = found
         energies[~self.needed[self._own]] = np.nan
@@ -260,7 +260,8 @@ class AtomisticPatch:
             self.model.device,
         )
         rows = np.arange(len(lists.local))
-        return _Selection(weight, rows, own_weight, edges, NoExchange())
+        near = ShortList(edges, self.model.cutoff)
+        return _Selection(weight, rows, own_weight, near, NoExchange())
 
     def _select_layers(self, weight: Array) -> _Selection:
         """Keep the sites with weight and what feeds them: one more shell for each earlier layer."""
@@ -294,7 +295,8 @@ class AtomisticPatch:
             row_of[pair], shift, self.numbers[lists.local[rows]], len(computed), self.model.device
         )
         exchange = RankExchange(feature_halo, len(unused))
-        return _Selection(weight, rows, weight[self._own][computed], edges, exchange)
+        near = ShortList(edges, self.model.cutoff)
+        return _Selection(weight, rows, weight[self._own][computed], near, exchange)
 
     def _linearise(self, positions: Array, chosen: _Selection) -> Linearisation:
         known = self._linear
@@ -304,7 +306,7 @@ class AtomisticPatch:
             same = self.comm.allreduce(same, op=MPI.LAND)
         if known is None or not same:
             linear = Linearisation(
-                self.model, chosen.edges, positions[chosen.rows], chosen.own_weight, chosen.halo
+                self.model, chosen.near, positions[chosen.rows], chosen.own_weight, chosen.halo
             )
             known = self._linear = (chosen, positions.copy(), linear)
         return known[2]

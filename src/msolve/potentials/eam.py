@@ -10,26 +10,32 @@ the two differ by round-off. Files are read in :mod:`msolve.potentials.tables`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from msolve.potentials.edges import Edges
+from msolve.potentials.edges import Edges, HalfEdges
 from msolve.potentials.protocol import FeatureHalo
 from msolve.potentials.splines import cubic, cubic_curvature, cubic_slope, spline_rows
 from msolve.potentials.tables import EAMTables
 
 
 class _Chunk(NamedTuple):
-    """Edges of a run of centres: species, geometry and radial functions there."""
+    """A run of edges: both ends, unit vector (3, e), length, table rows and places in them.
 
-    centre: torch.Tensor
-    neighbour: torch.Tensor
+    ``at_centre`` and ``at_neighbour`` are the rows of the density that each end feels.
+    """
+
+    i: torch.Tensor
+    j: torch.Tensor
     unit: torch.Tensor
     r: torch.Tensor
-    row: torch.Tensor
     p: torch.Tensor
+    at_centre: torch.Tensor
+    at_neighbour: torch.Tensor
+    pair: torch.Tensor
 
 
 class EAM:
@@ -57,10 +63,14 @@ class EAM:
         self._d_r = tables.d_r
         self._d_density = tables.d_density
         self.cutoff = min(tables.cutoff, self._n_r * tables.d_r)
-        radial = np.zeros((n, n, self._n_r, 8))  # one row more than intervals: zero, past the end
-        radial[:, :, :-1, :4] = spline_rows(tables.density, tables.d_r)
-        radial[:, :, :-1, 4:] = spline_rows(tables.r_pair, tables.d_r)
-        self._radial = torch.as_tensor(radial.reshape(-1, 8), device=device)
+        density = spline_rows(tables.density, tables.d_r)
+        # Rows hold the density at the centre, that at the neighbour, and r φ; with one species the
+        # first two are the same and stored once.
+        blocks = [density] if n == 1 else [density, density.swapaxes(0, 1)]
+        blocks.append(spline_rows(tables.r_pair, tables.d_r))
+        radial = np.zeros((n, n, self._n_r, 4 * len(blocks)))  # the last row, past the end, is zero
+        radial[:, :, :-1] = np.concatenate(blocks, axis=-1)
+        self._radial = torch.as_tensor(radial.reshape(n * n * self._n_r, -1), device=device)
         rows = spline_rows(tables.embedding, tables.d_density)
         self._embedding = torch.as_tensor(rows.reshape(-1, 4), device=device)
         species = np.zeros(max(tables.numbers) + 1, dtype=np.int64)
@@ -83,10 +93,10 @@ class EAM:
         """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol."""
         species = self._species[numbers]
         r = vec.square().sum(1).sqrt()
-        row, p = self._locate(r.detach(), species[pair[0]], species[pair[1]])
-        p = r / self._d_r - p
+        row, knot = self._locate(r.detach(), species[pair[0]], species[pair[1]])
+        p = r / self._d_r - knot
         density = r.new_zeros(n_owned).index_add(0, pair[0], cubic(row[:, :4], p))
-        pairs = r.new_zeros(n_owned).index_add(0, pair[0], cubic(row[:, 4:], p) / r)
+        pairs = r.new_zeros(n_owned).index_add(0, pair[0], cubic(row[:, -4:], p) / r)
         return 0.5 * pairs + self._embed(density, species[:n_owned])[0]
 
     def weighted_energy(
@@ -97,70 +107,129 @@ class EAM:
         Args:
             positions: Local atoms, shape ``(n_local, 3)`` [Å].
             edges: Their edges; longer ones than the cutoff have no effect.
-            weight: Factors wᵢ of the owned sites, shape ``(n_owned,)``.
+            weight: Factors wᵢ of the owned sites, shape ``(n_owned,)``; a site without edges here
+                must have no weight, or no neighbours.
 
         Returns:
             Energy [eV] and its gradient, shape ``(n_local, 3)`` [eV/Å].
         """
-        species = self._species[edges.numbers]
-        gradient = positions.new_zeros(3, edges.n_local)
-        energy = 0.0
-        for span, sites in edges.spans:
-            at = self._measure(positions, edges, span, species)
-            here, local = weight[sites], at.centre - sites.start
-            density_rows, pair_rows = at.row[:, :4], at.row[:, 4:]
-            density = _sums(cubic(density_rows, at.p), local, len(here))
-            phi = cubic(pair_rows, at.p) / at.r
-            embedded, slope, _ = self._embed(density, species[sites])
-            energy += float(here @ embedded + 0.5 * (here[local] @ phi))
-            phi_slope = (cubic_slope(pair_rows, at.p) / self._d_r - phi) / at.r
-            f_slope = cubic_slope(density_rows, at.p) / self._d_r
-            tension = (here * slope)[local] * f_slope + 0.5 * here[local] * phi_slope
-            _spread(gradient, at, tension[:, None] * at.unit)
-        return energy, gradient.T
+        species, half, w = self._prepare(positions, edges, weight)
+        y = positions.T.contiguous()
+        density, pair_energy = torch.zeros_like(w), 0.0
+        stored = []
+        for span, mutual in half.chunks():
+            at = self._measure(y, half, span, species)
+            share = 0.5 * (w[at.i] + w[at.j] if mutual else w[at.i])
+            phi = cubic(at.pair, at.p) / at.r
+            pair_energy += float(share @ phi)
+            density.index_add_(0, at.i, cubic(at.at_centre, at.p))
+            if mutual:
+                density.index_add_(0, at.j, cubic(at.at_neighbour, at.p))
+            phi_slope = (cubic_slope(at.pair, at.p) / self._d_r - phi) / at.r
+            stored.append((at.i, at.j, at.unit, share * phi_slope, *self._slopes(at, mutual)))
+        embedded, slope, _ = self._embed(density, species)
+        driven = w * slope
+        gradient = torch.zeros_like(y)
+        for i, j, unit, tension, f_centre, f_neighbour in stored:
+            tension = tension + driven[i] * f_centre
+            if f_neighbour is not None:
+                tension += driven[j] * f_neighbour
+            _spread(gradient, i, j, tension * unit)
+        return pair_energy + float(w @ embedded), gradient.T
 
-    def weighted_hessian(
-        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor, direction: torch.Tensor
-    ) -> torch.Tensor:
-        """Hessian of Σ wᵢ εᵢ times ``direction``; arguments as for :meth:`weighted_energy`.
+    def linearise(
+        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Hessian of Σ wᵢ εᵢ; arguments as for :meth:`weighted_energy`.
 
         Returns:
-            The product, shape ``(n_local, 3)`` [eV/Å for a direction in Å].
+            A function from a direction ``(n_local, 3)`` [Å] to its product with the Hessian,
+            ``(n_local, 3)`` [eV/Å].
         """
-        species = self._species[edges.numbers]
-        product = positions.new_zeros(3, edges.n_local)
-        for span, sites in edges.spans:
-            at = self._measure(positions, edges, span, species)
-            here, local = weight[sites], at.centre - sites.start
-            density_rows, pair_rows = at.row[:, :4], at.row[:, 4:]
-            change = direction[at.neighbour] - direction[at.centre]
-            stretch = (change * at.unit).sum(1)
-            density = _sums(cubic(density_rows, at.p), local, len(here))
-            f_slope = cubic_slope(density_rows, at.p) / self._d_r
-            d_density = _sums(f_slope * stretch, local, len(here))
-            _, slope, curvature = self._embed(density, species[sites])
-            f_curvature = cubic_curvature(density_rows, at.p) / self._d_r**2
-            phi = cubic(pair_rows, at.p) / at.r
-            phi_slope = (cubic_slope(pair_rows, at.p) / self._d_r - phi) / at.r
-            z_curvature = cubic_curvature(pair_rows, at.p) / self._d_r**2
-            phi_curvature = (z_curvature - 2 * phi_slope) / at.r
-            half, driven = 0.5 * here[local], (here * slope)[local]
-            tension = driven * f_slope + half * phi_slope
-            d_tension = (here * curvature * d_density)[local] * f_slope
-            d_tension += (driven * f_curvature + half * phi_curvature) * stretch
-            turned = change - stretch[:, None] * at.unit
-            d_edge = d_tension[:, None] * at.unit + (tension / at.r)[:, None] * turned
-            _spread(product, at, d_edge)
-        return product.T
+        species, half, w = self._prepare(positions, edges, weight)
+        y = positions.T.contiguous()
+        density = torch.zeros_like(w)
+        for span, mutual in half.chunks():
+            at = self._measure(y, half, span, species)
+            density.index_add_(0, at.i, cubic(at.at_centre, at.p))
+            if mutual:
+                density.index_add_(0, at.j, cubic(at.at_neighbour, at.p))
+        _, slope, curvature = self._embed(density, species)
+        driven = w * slope
+        stored = []
+        for span, mutual in half.chunks():
+            at = self._measure(y, half, span, species)
+            f_centre, f_neighbour = self._slopes(at, mutual)
+            stiff, tension = self._edge_stiffness(at, mutual, w, driven)
+            stored.append((at.i, at.j, at.unit, stiff, tension / at.r, f_centre, f_neighbour))
+
+        def product(direction: torch.Tensor) -> torch.Tensor:
+            d = direction.T.contiguous()
+            changes, d_density = [], torch.zeros_like(w)
+            for i, j, unit, _, _, f_centre, f_neighbour in stored:
+                change = d[:, j] - d[:, i]
+                stretch = (change * unit).sum(0)
+                changes.append((change, stretch))
+                d_density.index_add_(0, i, f_centre * stretch)
+                if f_neighbour is not None:
+                    d_density.index_add_(0, j, f_neighbour * stretch)
+            d_driven = w * curvature * d_density
+            out = torch.zeros_like(d)
+            for edge, (change, stretch) in zip(stored, changes, strict=True):
+                i, j, unit, stiff, turn, f_centre, f_neighbour = edge
+                d_tension = (stiff - turn) * stretch + d_driven[i] * f_centre
+                if f_neighbour is not None:
+                    d_tension += d_driven[j] * f_neighbour
+                _spread(out, i, j, d_tension * unit + turn * change)
+            return out.T
+
+        return product
+
+    def _prepare(
+        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
+    ) -> tuple[torch.Tensor, HalfEdges, torch.Tensor]:
+        """Species and weights of all local atoms; copies have no weight of their own here."""
+        w = positions.new_zeros(edges.n_local)
+        w[: edges.n_owned] = weight
+        return self._species[edges.numbers], edges.halved, w
 
     def _measure(
-        self, positions: torch.Tensor, edges: Edges, span: slice, species: torch.Tensor
+        self, y: torch.Tensor, half: HalfEdges, span: slice, species: torch.Tensor
     ) -> _Chunk:
-        centre, neighbour = edges.pair[0, span], edges.pair[1, span]
-        vec = positions[neighbour] - positions[centre] + edges.shift[span]
-        r = vec.square().sum(1).sqrt()
-        row, knot = self._locate(r, species[centre], species[neighbour])
-        return _Chunk(centre, neighbour, vec / r[:, None], r, row, r / self._d_r - knot)
+        i, j = half.centre[span], half.neighbour[span]
+        vec = y.index_select(1, j) - y.index_select(1, i) + half.shift[:, span]
+        r = vec.square().sum(0).sqrt()
+        row, knot = self._locate(r, species[i], species[j])
+        # Unpacked into columns, so that the polynomials run over contiguous memory.
+        column = row.T.contiguous().T
+        back = column[:, 4:8] if self._n_species > 1 else column[:, :4]
+        p = r / self._d_r - knot
+        return _Chunk(i, j, vec / r, r, p, column[:, :4], back, column[:, -4:])
+
+    def _slopes(self, at: _Chunk, mutual: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        f_centre = cubic_slope(at.at_centre, at.p) / self._d_r
+        if not mutual:
+            return f_centre, None
+        if self._n_species == 1:
+            return f_centre, f_centre
+        return f_centre, cubic_slope(at.at_neighbour, at.p) / self._d_r
+
+    def _edge_stiffness(
+        self, at: _Chunk, mutual: bool, w: torch.Tensor, driven: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Second and first derivative of the energy by an edge's length, densities held fixed."""
+        phi = cubic(at.pair, at.p) / at.r
+        phi_slope = (cubic_slope(at.pair, at.p) / self._d_r - phi) / at.r
+        phi_curvature = (cubic_curvature(at.pair, at.p) / self._d_r**2 - 2 * phi_slope) / at.r
+        share = 0.5 * (w[at.i] + w[at.j] if mutual else w[at.i])
+        stiff = share * phi_curvature
+        stiff += driven[at.i] * cubic_curvature(at.at_centre, at.p) / self._d_r**2
+        f_centre, f_neighbour = self._slopes(at, mutual)
+        tension = share * phi_slope + driven[at.i] * f_centre
+        if f_neighbour is not None:
+            stiff += driven[at.j] * cubic_curvature(at.at_neighbour, at.p) / self._d_r**2
+            tension += driven[at.j] * f_neighbour
+        return stiff, tension
 
     def _locate(
         self, r: torch.Tensor, site: torch.Tensor, neighbour: torch.Tensor
@@ -171,7 +240,7 @@ class EAM:
         line = torch.where(r < self.cutoff, knot, self._n_r - 1)
         if self._n_species > 1:
             line = line + (site * self._n_species + neighbour) * self._n_r
-        return self._radial[line], knot.to(r.dtype)
+        return self._radial.index_select(0, line), knot.to(r.dtype)
 
     def _embed(
         self, density: torch.Tensor, species: torch.Tensor
@@ -187,12 +256,7 @@ class EAM:
         return value, slope / self._d_density, curvature / self._d_density**2
 
 
-def _sums(values: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:
-    return values.new_zeros(n).index_add_(0, index, values)
-
-
-def _spread(gradient: torch.Tensor, at: _Chunk, by_edge: torch.Tensor) -> None:
+def _spread(out: torch.Tensor, i: torch.Tensor, j: torch.Tensor, by_edge: torch.Tensor) -> None:
     for axis in range(3):
-        column = by_edge[:, axis].contiguous()
-        gradient[axis].index_add_(0, at.neighbour, column)
-        gradient[axis].index_add_(0, at.centre, column, alpha=-1)
+        out[axis].index_add_(0, j, by_edge[axis])
+        out[axis].index_add_(0, i, by_edge[axis], alpha=-1)

@@ -3,7 +3,7 @@
 """Edge lists as torch tensors: who sees whom, through which periodic image.
 
 An edge carries its periodic shift, so that an atom occurs once however thin the cell is. Lists are
-made in :mod:`msolve.atomistic`; here they are only held, measured and cut into chunks.
+made in :mod:`msolve.atomistic`; here they are only held, measured, shortened and halved.
 """
 
 from __future__ import annotations
@@ -15,13 +15,45 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-CHUNK = {"cpu": 40_000, "cuda": 4_000_000}
+CHUNK = {"cpu": 32_768, "cuda": 4_000_000}
 """Edges handled at once: few enough on a CPU to stay in its cache."""
+
+SHORT_SKIN = 0.1
+"""Extra length of the edges that :class:`ShortList` keeps [Å]."""
+
+
+@dataclass(frozen=True)
+class HalfEdges:
+    """Edges of which each is listed in one direction if both directions were there.
+
+    Attributes:
+        centre: Local index of one end, shape ``(e,)``; an owned atom.
+        neighbour: Local index of the other end, shape ``(e,)``.
+        shift: Lattice vector added to the neighbour, axis first, shape ``(3, e)`` [Å].
+        n_mutual: The first so many edges also stand for their reverse; the rest do not.
+    """
+
+    centre: torch.Tensor
+    neighbour: torch.Tensor
+    shift: torch.Tensor
+    n_mutual: int
+
+    def chunks(self) -> list[tuple[slice, bool]]:
+        """Runs of edges, and whether they are mutual."""
+        size = CHUNK[self.centre.device.type]
+        ends = ((0, self.n_mutual, True), (self.n_mutual, len(self.centre), False))
+        return [
+            (slice(a, min(a + size, stop)), mutual)
+            for start, stop, mutual in ends
+            for a in range(start, stop, size)
+        ]
 
 
 @dataclass(frozen=True)
 class Edges:
     """Directed edges of the owned sites, sorted by centre.
+
+    Either all edges of a site are here, or none.
 
     Attributes:
         pair: Local indices (centre, neighbour), shape ``(2, e)``, int64; centres are owned atoms.
@@ -62,19 +94,43 @@ class Edges:
         """Edge vectors y_j - y_i + shift, shape ``(e, 3)`` [Å], from positions ``(n_local, 3)``."""
         return positions[self.pair[1]] - positions[self.pair[0]] + self.shift
 
-    def shorter_than(self, cutoff: float, positions: torch.Tensor) -> Edges:
-        """Drop the edges that are longer than ``cutoff`` [Å] at these positions."""
-        keep = (self.vectors(positions).square().sum(1) < cutoff**2).nonzero()[:, 0]
+    def shorter_than(self, length: float, positions: torch.Tensor) -> Edges:
+        """Drop the edges that are not shorter than ``length`` [Å] at these positions."""
+        keep = (self.vectors(positions).square().sum(1) < length**2).nonzero()[:, 0]
         return Edges(self.pair[:, keep], self.shift[keep], self.numbers, self.n_owned)
 
     @cached_property
-    def spans(self) -> list[tuple[slice, slice]]:
-        """Chunks (edges, centres) that hold all edges of their centres; all centres are covered."""
-        size = CHUNK[self.pair.device.type]
-        ends = torch.bincount(self.pair[0], minlength=self.n_owned).cumsum(0).cpu().numpy()
-        spans, edge, centre = [], 0, 0
-        while centre < self.n_owned:
-            stop = max(int(np.searchsorted(ends, edge + size, side="right")), centre + 1)
-            spans.append((slice(edge, int(ends[stop - 1])), slice(centre, stop)))
-            edge, centre = int(ends[stop - 1]), stop
-        return spans
+    def halved(self) -> HalfEdges:
+        """The same edges with one of each two opposite ones left out."""
+        i, j = self.pair
+        listed = torch.zeros(self.n_local, dtype=torch.bool, device=i.device)
+        listed[i] = True
+        # Edges to an atom's own images come in both directions already and stay as they are.
+        mutual = listed[j] & (i != j)
+        kept = torch.cat([(mutual & (i < j)).nonzero()[:, 0], (~mutual).nonzero()[:, 0]])
+        n_mutual = int((mutual & (i < j)).sum())
+        return HalfEdges(i[kept], j[kept], self.shift[kept].T.contiguous(), n_mutual)
+
+
+class ShortList:
+    """Remembers which edges of a list with a skin are within reach, until an atom moves.
+
+    Args:
+        edges: The list.
+        cutoff: Length beyond which an edge has no effect [Å].
+    """
+
+    def __init__(self, edges: Edges, cutoff: float) -> None:
+        self._edges = edges
+        self._cutoff = cutoff
+        self._kept: tuple[torch.Tensor, Edges] | None = None
+
+    def at(self, positions: torch.Tensor) -> Edges:
+        """Edges, among them all that are shorter than the cutoff at ``positions`` ``(n, 3)``."""
+        if self._kept is not None:
+            moved = (positions - self._kept[0]).square().sum(1)
+            if len(moved) == 0 or bool(moved.max() <= (0.5 * SHORT_SKIN) ** 2):
+                return self._kept[1]
+        short = self._edges.shorter_than(self._cutoff + SHORT_SKIN, positions)
+        self._kept = (positions.clone(), short)
+        return short

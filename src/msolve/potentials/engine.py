@@ -8,24 +8,26 @@ otherwise. It makes no list and knows no ranks beyond the exchange object handed
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from msolve.potentials.edges import Edges
+from msolve.potentials.edges import Edges, ShortList
 from msolve.potentials.protocol import ClosedForm, FeatureHalo, SiteModel
 
 Array = NDArray[np.float64]
 
 
 def weighted_energy(
-    model: SiteModel, edges: Edges, positions: Array, weight: Array, halo: FeatureHalo
+    model: SiteModel, near: ShortList, positions: Array, weight: Array, halo: FeatureHalo
 ) -> tuple[float, Array]:
     """Energy Σ wᵢ εᵢ over the owned sites and its gradient.
 
     Args:
         model: The potential.
-        edges: Edges of the sites with weight; edges longer than the cutoff are allowed.
+        near: Edges of the sites with weight.
         positions: Local atoms, owned ones first, shape ``(n_local, 3)`` [Å].
         weight: Factors of the owned sites, shape ``(n_owned,)`` [-].
         halo: Feature exchange.
@@ -39,16 +41,16 @@ def weighted_energy(
     """
     y, w = _tensor(model, positions), _tensor(model, weight)
     if isinstance(model, ClosedForm):
-        energy, gradient = model.weighted_energy(y, edges, w)
+        energy, gradient = model.weighted_energy(y, near.at(y), w)
         return energy, gradient.cpu().numpy()
-    short = edges.shorter_than(model.cutoff, y)
+    short = near.at(y).shorter_than(model.cutoff, y)
     vec = short.vectors(y).requires_grad_()
     total = w @ model.site_energy(vec, short.pair, short.numbers, short.n_owned, halo)
     (by_edge,) = torch.autograd.grad(total, vec)
-    return float(total.detach()), _to_atoms(by_edge, short)
+    return float(total.detach()), _to_atoms(by_edge, short).cpu().numpy()
 
 
-def site_energies(model: SiteModel, edges: Edges, positions: Array, halo: FeatureHalo) -> Array:
+def site_energies(model: SiteModel, near: ShortList, positions: Array, halo: FeatureHalo) -> Array:
     """Energies of the owned sites, shape ``(n_owned,)`` [eV].
 
     Note:
@@ -56,7 +58,7 @@ def site_energies(model: SiteModel, edges: Edges, positions: Array, halo: Featur
     """
     y = _tensor(model, positions)
     with torch.no_grad():
-        short = edges.shorter_than(model.cutoff, y)
+        short = near.at(y).shorter_than(model.cutoff, y)
         energies = model.site_energy(
             short.vectors(y), short.pair, short.numbers, short.n_owned, halo
         )
@@ -73,16 +75,14 @@ class Linearisation:
     """
 
     def __init__(
-        self, model: SiteModel, edges: Edges, positions: Array, weight: Array, halo: FeatureHalo
+        self, model: SiteModel, near: ShortList, positions: Array, weight: Array, halo: FeatureHalo
     ) -> None:
         self._model = model
-        self._y, self._w = _tensor(model, positions), _tensor(model, weight)
-        self._edges = edges.shorter_than(model.cutoff, self._y)
-        if not isinstance(model, ClosedForm):
-            short = self._edges
-            self._vec = short.vectors(self._y).requires_grad_()
-            sites = model.site_energy(self._vec, short.pair, short.numbers, short.n_owned, halo)
-            (self._by_edge,) = torch.autograd.grad(self._w @ sites, self._vec, create_graph=True)
+        y, w = _tensor(model, positions), _tensor(model, weight)
+        if isinstance(model, ClosedForm):
+            self._apply = model.linearise(y, near.at(y), w)
+        else:
+            self._apply = _differentiate_twice(model, near, y, w, halo)
 
     def product(self, direction: Array) -> Array:
         """Hessian times ``direction``.
@@ -93,24 +93,33 @@ class Linearisation:
         Returns:
             This rank's share of the product, shape ``(n_local, 3)`` [eV/Å].
         """
-        d = _tensor(self._model, direction)
-        if isinstance(self._model, ClosedForm):
-            return self._model.weighted_hessian(self._y, self._edges, self._w, d).cpu().numpy()
-        pair = self._edges.pair
-        (by_edge,) = torch.autograd.grad(
-            self._by_edge, self._vec, grad_outputs=d[pair[1]] - d[pair[0]], retain_graph=True
-        )
-        return _to_atoms(by_edge, self._edges)
+        return self._apply(_tensor(self._model, direction)).cpu().numpy()
+
+
+def _differentiate_twice(
+    model: SiteModel, near: ShortList, y: torch.Tensor, w: torch.Tensor, halo: FeatureHalo
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    short = near.at(y).shorter_than(model.cutoff, y)
+    vec = short.vectors(y).requires_grad_()
+    sites = model.site_energy(vec, short.pair, short.numbers, short.n_owned, halo)
+    (slope,) = torch.autograd.grad(w @ sites, vec, create_graph=True)
+
+    def product(direction: torch.Tensor) -> torch.Tensor:
+        change = direction[short.pair[1]] - direction[short.pair[0]]
+        (by_edge,) = torch.autograd.grad(slope, vec, grad_outputs=change, retain_graph=True)
+        return _to_atoms(by_edge, short)
+
+    return product
 
 
 def _tensor(model: SiteModel, values: Array) -> torch.Tensor:
     return torch.as_tensor(np.ascontiguousarray(values, dtype=np.float64), device=model.device)
 
 
-def _to_atoms(by_edge: torch.Tensor, edges: Edges) -> Array:
-    gradient = by_edge.new_zeros(3, edges.n_local)
+def _to_atoms(by_edge: torch.Tensor, edges: Edges) -> torch.Tensor:
+    out = by_edge.new_zeros(3, edges.n_local)
     for axis in range(3):
         column = by_edge[:, axis].contiguous()
-        gradient[axis].index_add_(0, edges.pair[1], column)
-        gradient[axis].index_add_(0, edges.pair[0], column, alpha=-1)
-    return gradient.T.cpu().numpy()
+        out[axis].index_add_(0, edges.pair[1], column)
+        out[axis].index_add_(0, edges.pair[0], column, alpha=-1)
+    return out.T

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from msolve.potentials.edges import Edges
@@ -100,8 +102,8 @@ class ClosedForm(Protocol):
         """Energy Σ wᵢ εᵢ [eV] and its gradient by the positions, shape ``(n_local, 3)`` [eV/Å]."""
         ...
 
-    def weighted_hessian(
-        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor, direction: torch.Tensor
-    ) -> torch.Tensor:
-        """Hessian of Σ wᵢ εᵢ times a direction ``(n_local, 3)`` [Å], ``(n_local, 3)`` [eV/Å]."""
+    def linearise(
+        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Hessian of Σ wᵢ εᵢ as a function of a direction ``(n_local, 3)`` [Å]."""
         ...
