@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Load fields: the displacement that is imposed at the outer boundary and predicted everywhere inside.
+"""Load fields: the displacement imposed at the outer boundary and predicted inside.
 
-A load is an analytic displacement field and its gradient, for an amplitude: the K-field of a crack in any
-anisotropic crystal (Stroh's sextic formalism), a homogeneous deformation, or nothing. Loads know the stiffness
-they were built with, and nothing of meshes, atoms, load steps or solvers.
+A load is an analytic displacement field and its gradient, for an amplitude: the K-field of a crack
+in any anisotropic crystal (Stroh's sextic formalism), a homogeneous deformation, or nothing. Loads
+know the stiffness they were built with, and nothing of meshes, atoms, load steps or solvers.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from msolve.errors import UnsupportedError
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
-# Degenerate stiffnesses (isotropic ones above all) have no complete set of Stroh eigenvectors. Changing C1111 by this
-# fraction of the largest constant splits the eigenvalues by about its root. Measured on the isotropic crack field: an
-# error of 3 SPLITTING from the change itself, and round-off that outgrows it below 1e-10.
+# Degenerate stiffnesses (isotropic ones above all) have no complete set of Stroh eigenvectors.
+# Changing C1111 by this fraction of the largest constant splits the eigenvalues by about its root.
+# Measured on the isotropic crack field: an error of 3 SPLITTING from the change itself, and
+# round-off that outgrows it below 1e-10.
 SPLITTING = 1e-10
-# Condition of the matrix of unit traction eigenvectors from which on a stiffness counts as degenerate.
+# Condition of the matrix of unit traction eigenvectors from which on a stiffness counts as
+# degenerate.
 DEGENERATE = 1e6
 # Constants below this fraction of the largest one are zero.
 NEGLIGIBLE = 1e-9
@@ -95,8 +97,9 @@ def stroh(C: Array) -> Stroh:
     With Q_ik = C_i1k1, R_ik = C_i1k2, T_ik = C_i2k2 the eigenpairs of
         N = [[-T⁻¹ Rᵀ, T⁻¹], [R T⁻¹ Rᵀ - Q, -R T⁻¹]]
     are p and (a, b). Only combinations ``A f(p) B⁻¹`` have a meaning; they do not depend on how the
-    eigenvectors are scaled. A degenerate stiffness is split as told at ``SPLITTING``. A planar model, which has no
-    stiffness along x3 at all, is given an uncoupled one, so that its in-plane field comes out; its K_III means nothing.
+    eigenvectors are scaled. A degenerate stiffness is split as told at ``SPLITTING``. A planar
+    model, which has no stiffness along x3 at all, is given an uncoupled one, so that its in-plane
+    field comes out; its K_III means nothing.
 
     Args:
         C: Stiffness in laboratory axes, shape ``(3, 3, 3, 3)`` [eV/Å³].
@@ -132,20 +135,18 @@ def _eigen_solutions(C: Array) -> Stroh:
     scale = float(np.abs(C).max())
     if np.linalg.eigvalsh((T + T.T) / 2).min() < NEGLIGIBLE * scale:
         raise UnsupportedError(
-            "the elastic constants are not positive: the crystal is unstable against shear or stretch normal to "
-            "the crack plane; a K-field needs a stable crystal"
+            "the elastic constants are not positive: the crystal is unstable against shear or "
+            "stretch normal to the crack plane; a K-field needs a stable crystal"
         )
     T_inv = np.linalg.inv(T)
     # In units of `scale` both halves of the eigenvectors are of order one.
-    N = np.block(
-        [[-T_inv @ R.T, scale * T_inv], [(R @ T_inv @ R.T - Q) / scale, -R @ T_inv]]
-    )
+    N = np.block([[-T_inv @ R.T, scale * T_inv], [(R @ T_inv @ R.T - Q) / scale, -R @ T_inv]])
     p, vectors = np.linalg.eig(N)
     chosen = np.flatnonzero(p.imag > 0)
     if len(chosen) != 3 or np.abs(p.imag).min() < 1e-6:
         raise UnsupportedError(
-            "the elastic constants are not elliptic: a plane wave in the plane normal to the front is unstable; "
-            "a K-field needs a stable crystal"
+            "the elastic constants are not elliptic: a wave in the plane normal to the front is "
+            "unstable; a K-field needs a stable crystal"
         )
     chosen = chosen[np.lexsort((p[chosen].real, p[chosen].imag))]
     return Stroh(p[chosen], vectors[:3, chosen], scale * vectors[3:, chosen])
@@ -169,7 +170,10 @@ def stiffness_from_voigt(C: ArrayLike, rotation: Array | None = None) -> Array:
 
 
 def cubic_stiffness(C11: float, C12: float, C44: float, rotation: Array | None = None) -> Array:
-    """Stiffness of a cubic crystal in laboratory axes, shape ``(3, 3, 3, 3)`` [eV/Å³]; arguments in the cube's axes."""
+    """Stiffness of a cubic crystal in laboratory axes, shape ``(3, 3, 3, 3)`` [eV/Å³].
+
+    The constants refer to the cube; ``rotation`` has the laboratory axes as rows in its frame.
+    """
     voigt = np.diag([C11 - C12] * 3 + [C44] * 3)
     voigt[:3, :3] += C12
     return stiffness_from_voigt(voigt, rotation)
@@ -177,13 +181,13 @@ def cubic_stiffness(C11: float, C12: float, C44: float, rotation: Array | None =
 
 @dataclass(frozen=True, eq=False)
 class KField:
-    """Asymptotic field of a crack along x1 < tip, x2 = tip, with traction-free flanks, in any anisotropic solid.
+    """Asymptotic field of a crack with free flanks along x1 < tip, in any anisotropic solid.
 
         u = √(2/π) Re[ A diag(√ζ_α) B⁻¹ ] k,   ζ_α = x1 + p_α x2,   k = (K_II, K_I, K_III)
 
-    so that ahead of the tip the tractions on the crack plane are σ_i2 = k_i / √(2πr): σ_22 = K_I / √(2πr).
-    Generalised plane strain: three displacement components, nothing depends on x3. Points with x2 = tip behind
-    the tip belong to the upper flank.
+    so that ahead of the tip the tractions on the crack plane are σ_i2 = k_i / √(2πr): σ_22 = K_I /
+    √(2πr). Generalised plane strain: three displacement components, nothing depends on x3. Points
+    with x2 = tip behind the tip belong to the upper flank.
 
     Amplitudes are K_I, or (K_I, K_II, K_III), in eV/Å^2.5 (1 MPa√m = 0.624151 eV/Å^2.5).
 
@@ -198,10 +202,11 @@ class KField:
     solution: Stroh = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        """Solve the eigenvalue problem once."""
         object.__setattr__(self, "solution", stroh(self.C))
 
     def displacement(self, X: Array, t: ArrayLike) -> Array:
-        """Displacement, shape ``(n, 3)`` [Å], at ``X`` ``(n, 3)`` [Å] for the stress intensity ``t``."""
+        """Displacement at ``X`` ``(n, 3)`` [Å] for stress intensity ``t``, ``(n, 3)`` [Å]."""
         mixed, root = self._amplitudes(t), np.sqrt(self._zeta(X))
         return np.einsum("na,ia,a->ni", root, self.solution.A, mixed).real
 
@@ -220,7 +225,7 @@ class KField:
         return np.stack([along_x1, along_x2, np.zeros_like(along_x1)], axis=2)
 
     def compliance(self) -> Array:
-        """Re(i A B⁻¹) = L⁻¹, of L the Barnett-Lothe tensor; symmetric, positive, shape ``(3, 3)`` [Å³/eV]."""
+        """Re(i A B⁻¹), the inverse of Barnett and Lothe's L: positive, ``(3, 3)`` [Å³/eV]."""
         Y = (1j * self.solution.A @ np.linalg.inv(self.solution.B)).real
         return (Y + Y.T) / 2
 
@@ -230,11 +235,13 @@ class KField:
         return 0.5 * float(k @ self.compliance() @ k)
 
     def griffith_K(self, surface_energy: float) -> float:
-        """K_I at which G pays for two surfaces: G = 2γ, with γ ``surface_energy`` [eV/Å²]; in eV/Å^2.5."""
+        """K_I [eV/Å^2.5] at which G pays for two surfaces: G = 2γ, γ in eV/Å²."""
         return float(np.sqrt(4 * surface_energy / self.compliance()[1, 1]))
 
     def _amplitudes(self, K: ArrayLike) -> ComplexArray:
-        return np.sqrt(2 / np.pi) * np.linalg.solve(self.solution.B, _traction_order(K).astype(complex))
+        return np.sqrt(2 / np.pi) * np.linalg.solve(
+            self.solution.B, _traction_order(K).astype(complex)
+        )
 
     def _zeta(self, X: Array) -> ComplexArray:
         # Adding zero turns -0.0 into 0.0, which decides the side of the branch cut.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Where the problem is atomistic, where it is a continuum, and how one blends into the other.
 
-Regions are shapes and one blending function beta of reference positions. They hold no atoms, no mesh and no
-state, so the same object serves the atoms, the quadrature points and the pictures.
+Regions are shapes and one blending function beta of reference positions. They hold no atoms, no
+mesh and no state, so the same object serves the atoms, the quadrature points and the pictures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Blending values this close to 0 or 1 are put exactly there, so that no atom is computed for a weight of 1e-3.
+# Blending values this close to 0 or 1 are put exactly there, so that no atom is computed for a
+# weight of 1e-3.
 SNAP = 1e-3
 
 
@@ -24,7 +25,7 @@ class Shape(Protocol):
     """A closed set of reference positions."""
 
     def distance(self, X: Array) -> Array:
-        """Signed distance of ``X`` ``(n, 3)`` to the boundary, negative inside, shape ``(n,)`` [Å]."""
+        """Signed distance of ``X`` ``(n, 3)`` to the boundary, negative inside, ``(n,)`` [Å]."""
         ...
 
     def extent(self) -> float:
@@ -58,7 +59,7 @@ class Ball:
 
 @dataclass(frozen=True)
 class Box:
-    """A box with faces normal to the axes; infinite bounds leave an axis free (x3 in quasi-2-D problems).
+    """A box with faces normal to the axes; infinite bounds leave an axis free (x3 in quasi-2-D).
 
     Attributes:
         low: Lowest coordinates [Å], ``-inf`` allowed.
@@ -83,7 +84,8 @@ class Box:
 class Union:
     """Everything that lies in at least one of the shapes.
 
-    ``distance`` is exact outside; inside overlapping shapes it is a lower bound of the depth, which blending never uses.
+    ``distance`` is exact outside; inside overlapping shapes it is a lower bound of the depth, which
+    blending never uses.
     """
 
     shapes: tuple[Shape, ...]
@@ -110,6 +112,7 @@ class Regions:
     blend: float
 
     def __post_init__(self) -> None:
+        """Refuse what blends nothing."""
         if not self.cores:
             raise ValueError("regions need at least one core")
         if self.blend < 0:
@@ -120,9 +123,10 @@ class Regions:
         return Union(self.cores).distance(X)
 
     def beta(self, X: Array) -> Array:
-        """Weight of the continuum: 0 in the cores, 1 beyond the blend, a quintic smoothstep between.
+        """Weight of the continuum: 0 in the cores, 1 beyond the blend, a smoothstep between.
 
-        With s = distance / blend:  beta = s³ (10 − 15 s + 6 s²), which has two continuous derivatives.
+        With s = distance / blend:  beta = s³ (10 − 15 s + 6 s²), which has two continuous
+        derivatives.
 
         Args:
             X: Reference positions, shape ``(n, 3)`` [Å].
@@ -138,22 +142,24 @@ class Regions:
         return np.where(beta < SNAP, 0.0, np.where(beta > 1 - SNAP, 1.0, beta))
 
     def check_fits(self, domain_radius: float, reach_needed: float) -> list[str]:
-        """What is wrong with these regions in a disc or ball of ``domain_radius`` around the origin.
+        """What is wrong with these regions in a disc of ``domain_radius`` around the origin.
 
         Args:
             domain_radius: [Å].
-            reach_needed: Distance that must be left beyond the blend: pad of atoms and force range [Å].
+            reach_needed: Distance that must be left beyond the blend: pad of atoms and force range
+                [Å].
 
         Returns:
-            One sentence per core that does not fit, naming the smallest radius that would do; empty if all do.
+            One sentence per core that does not fit, naming the smallest radius that would do; empty
+            if all do.
         """
         problems = []
         for index, core in enumerate(self.cores):
             needed = core.extent() + self.blend + reach_needed
             if needed > domain_radius:
                 problems.append(
-                    f"domain.radius = {domain_radius:g} angstrom: core {index} reaches to {core.extent():g}, "
-                    f"with the blend ({self.blend:g}) and the range of the potential around it "
-                    f"({reach_needed:g}) at least {needed:.1f} angstrom are needed"
+                    f"domain.radius = {domain_radius:g} angstrom: core {index} reaches to "
+                    f"{core.extent():g}; with the blend ({self.blend:g}) and the range of the "
+                    f"potential ({reach_needed:g}) at least {needed:.1f} angstrom are needed"
                 )
         return problems
