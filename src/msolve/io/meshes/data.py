@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The mesh itself, its boundary and its quality: arrays and what follows from them alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class MeshData:
+    """Simplices and the names of their boundary parts.
+
+    Names made by msolve are ``outer`` (where the load is prescribed), ``upper_flank`` and
+    ``lower_flank`` (the faces of a crack, on the two atomic layers next to it) and ``crack_end``
+    (where the strip between the flanks ends).
+
+    Attributes:
+        points: Reference positions, shape ``(n, gdim)`` [Å].
+        cells: Corners of each simplex, positively oriented, shape ``(m, gdim + 1)``.
+        node_tags: Nodes of each named boundary part, ascending.
+        facet_tags: Facets of each named boundary part, shape ``(k, gdim)``.
+    """
+
+    points: Array
+    cells: IntArray
+    node_tags: dict[str, IntArray]
+    facet_tags: dict[str, IntArray] = field(default_factory=dict)
+
+    @property
+    def gdim(self) -> int:
+        """Dimension of the space the mesh lies in, and of its cells."""
+        return int(self.points.shape[1])
+
+    def __repr__(self) -> str:
+        """Sizes, not arrays."""
+        tags = ", ".join(f"{name} {len(nodes)}" for name, nodes in self.node_tags.items())
+        return f"MeshData({len(self.points)} points, {len(self.cells)} cells, {tags})"
+
+
+@dataclass(frozen=True)
+class MeshQuality:
+    """What matters of a mesh at a glance.
+
+    Attributes:
+        smallest_angle: Smallest angle between two edges of a cell at a common corner [degrees].
+        smallest_volume: Volume of the smallest cell [Å^gdim]; not positive if a cell is inverted.
+        shortest_edge: [Å].
+        longest_edge: [Å].
+    """
+
+    smallest_angle: float
+    smallest_volume: float
+    shortest_edge: float
+    longest_edge: float
+
+
+def mesh_quality(mesh: MeshData) -> MeshQuality:
+    """Angles, volumes and edges of a mesh; rank-local."""
+    corner = mesh.points[mesh.cells]
+    n_corners = corner.shape[1]
+    smallest = np.pi
+    lengths = []
+    for a in range(n_corners):
+        others = [b for b in range(n_corners) if b != a]
+        edges = corner[:, others] - corner[:, [a]]
+        length = np.linalg.norm(edges, axis=2)
+        lengths.append(length)
+        for b in range(len(others)):
+            for c in range(b):
+                cosine = np.sum(edges[:, b] * edges[:, c], axis=1) / (length[:, b] * length[:, c])
+                smallest = min(smallest, float(np.arccos(np.clip(cosine, -1, 1)).min()))
+    return MeshQuality(
+        float(np.degrees(smallest)),
+        float(signed_volumes(mesh.points, mesh.cells).min()),
+        float(np.min(lengths)),
+        float(np.max(lengths)),
+    )
+
+
+def signed_volumes(points: Array, cells: IntArray) -> Array:
+    """Signed area or volume of each simplex, shape ``(m,)`` [Å^gdim]."""
+    edges = points[cells[:, 1:]] - points[cells[:, :1]]
+    return np.linalg.det(edges) / (2.0 if points.shape[1] == 2 else 6.0)
+
+
+def positively_oriented(points: Array, cells: IntArray) -> IntArray:
+    """The same simplices with positive volume."""
+    cells = cells.copy()
+    inverted = signed_volumes(points, cells) < 0
+    cells[np.ix_(inverted, [0, 1])] = cells[np.ix_(inverted, [1, 0])]
+    return cells
+
+
+def boundary_edges(cells: IntArray) -> IntArray:
+    """Edges of triangles that belong to one triangle only, with it on their left, shape ``(k, 2)``.
+
+    Raises:
+        ValueError: Two triangles run along an edge in the same direction: they overlap, or are
+            inverted.
+    """
+    directed = np.concatenate([cells[:, [0, 1]], cells[:, [1, 2]], cells[:, [2, 0]]])
+    n = int(cells.max()) + 1 if len(cells) else 1
+    key = directed[:, 0] * n + directed[:, 1]
+    if len(np.unique(key)) != len(key):
+        raise ValueError("triangles overlap: an edge has two triangles on the same side")
+    return directed[~np.isin(key, directed[:, 1] * n + directed[:, 0])]

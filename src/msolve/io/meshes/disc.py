@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Graded meshes of a disc with any number of fine zones, with or without a crack, on the atoms or free of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from msolve.io.meshes.data import MeshData, boundary_edges, positively_oriented
+from msolve.io.meshes.lattice import (
+    SAME_PLACE,
+    Slit,
+    crack_end,
+    on_flank,
+    triangulate_lattice,
+)
+from msolve.io.meshes.outline import closed_loops, outline_of_ring
+from msolve.io.meshes.session import fill
+
+__all__ = ["Slit", "disc_mesh"]
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Grading:
+    """Edge length: ``spacing`` in the zones, ``spacing (r / zone radius)^growth`` away, at most ``h_max`` [Å]."""
+
+    centres: Array
+    radii: Array
+    spacing: float
+    growth: float
+    h_max: float
+
+    def __call__(self, points: Array) -> Array:
+        """Wanted edge length at ``points`` ``(n, 2)``, shape ``(n,)`` [Å]."""
+        r = np.linalg.norm(points[:, None] - self.centres[None], axis=2)
+        ratio = np.maximum(r / self.radii, 1.0).min(axis=1)
+        return np.minimum(self.spacing * ratio**self.growth, self.h_max)
+
+
+def disc_mesh(
+    radius: float,
+    *,
+    spacing: float,
+    matching_radius: ArrayLike,
+    matching_points: Array | None = None,
+    growth: float = 1.5,
+    h_max: float = np.inf,
+    slit: Slit | None = None,
+    centres: ArrayLike = ((0.0, 0.0),),
+    seed: int = 0,
+) -> MeshData:
+    """A graded mesh of a disc around the origin. Rank-local; deterministic.
+
+    Args:
+        radius: Of the disc; the nodes tagged ``outer`` lie on it [Å].
+        spacing: Edge length in the fine zones [Å].
+        matching_radius: Radius of the fine zones, one for all or one for each centre [Å].
+        matching_points: Atoms in the plane, shape ``(n, 2)`` [Å]; repetitions do not matter. Those
+            in the zones become nodes, and no other node lies in the zones; atoms must be given to a
+            few spacings beyond. ``None``: a mesh that ignores the atoms.
+        growth: Exponent by which edges grow with the distance from the nearest zone.
+        h_max: Longest wanted edge [Å].
+        slit: A crack along -x1 from ``slit.x_tip``; on a matching mesh its tip lies in a zone.
+        centres: Centres of the fine zones, shape ``(k, 2)`` [Å].
+        seed: Turns a mesh without crack that ignores the atoms, so that several can be compared.
+
+    Raises:
+        ValueError: The zones, the crack and the atoms do not fit together or into the disc.
+        UnsupportedError: gmsh is missing.
+    """
+    centre = np.atleast_2d(np.asarray(centres, dtype=float))
+    radii = np.broadcast_to(np.asarray(matching_radius, dtype=float), len(centre)).copy()
+    size = Grading(centre, radii, spacing, growth, h_max)
+    if matching_points is None:
+        points = np.zeros((0, 2))
+        triangles, shared = np.zeros((0, 3), np.int64), np.zeros((0, 2), np.int64)
+    else:
+        points, triangles, shared = _zone(radius, matching_points, centre, radii, slit, spacing)
+    turn = np.random.default_rng(seed).uniform(0, 2 * np.pi) if seed else 0.0
+    points, edges = outline_of_ring(radius, points, shared, slit, size, turn)
+    loops = closed_loops(points, edges)
+    used = np.concatenate(loops)
+    filled, new_triangles = fill([points[loop] for loop in loops], size)
+    number = np.concatenate([used, len(points) + np.arange(len(filled) - len(used))])
+    points = np.concatenate([points, filled[len(used) :]])
+    cells = positively_oriented(points, np.concatenate([triangles, number[new_triangles]]))
+    facets = _named_edges(points, boundary_edges(cells), radius, slit)
+    nodes = {name: np.unique(edge) for name, edge in facets.items()}
+    return MeshData(points, cells, nodes, facets)
+
+
+def _zone(
+    radius: float,
+    atoms: Array,
+    centres: Array,
+    radii: Array,
+    slit: Slit | None,
+    spacing: float,
+) -> tuple[Array, IntArray, IntArray]:
+    """Nodes and triangles on the atoms, and the directed edges that the ring around them shares."""
+    nearby = (np.linalg.norm(atoms[:, None, :2] - centres, axis=2) < radii + 8 * spacing).any(
+        axis=1
+    )
+    points = _distinct(atoms[nearby, :2])
+    if slit is not None:
+        points = slit.put_on_surface(points)
+    triangles, outline = triangulate_lattice(points, centres, radii, slit)
+    if np.linalg.norm(points[outline], axis=2).max() > radius - SAME_PLACE:
+        raise ValueError(
+            f"the zones where the mesh matches the atoms reach out of the disc of {radius:g}"
+        )
+    used, corners = np.unique(triangles, return_inverse=True)
+    number = np.full(len(points), -1, dtype=np.int64)
+    number[used] = np.arange(len(used))
+    points, outline = points[used], number[outline]
+    if slit is not None:
+        part = on_flank(points, outline, slit, crack_end(points, slit))
+        if not np.any(part == 2):
+            raise ValueError(
+                "the tip of the crack must lie in a zone where the mesh matches the atoms"
+            )
+        outline = outline[part == 0]
+    return points, corners.reshape(-1, 3), outline[:, ::-1]
+
+
+def _distinct(points: Array) -> Array:
+    """Points without repetitions (atoms behind each other along the front), in order of first appearance."""
+    cell = np.round(points / (10 * SAME_PLACE)).astype(np.int64)
+    first = np.sort(np.unique(cell, axis=0, return_index=True)[1])
+    return points[first]
+
+
+def _named_edges(
+    points: Array, edges: IntArray, radius: float, slit: Slit | None
+) -> dict[str, IntArray]:
+    """Boundary edges by name; every one has exactly one."""
+    r = np.linalg.norm(points, axis=1)
+    named = {"outer": (r > radius - SAME_PLACE)[edges].all(axis=1)}
+    if slit is not None:
+        surface, side = slit.on_surface(points), slit.side(points)
+        named["upper_flank"] = (surface & (side > 0))[edges].all(axis=1) & ~named["outer"]
+        named["lower_flank"] = (surface & (side < 0))[edges].all(axis=1) & ~named["outer"]
+        named["crack_end"] = surface[edges].all(axis=1) & (np.ptp(side[edges], axis=1) == 2)
+    if np.any(np.sum(list(named.values()), axis=0) != 1):
+        raise RuntimeError(
+            "the mesh has a hole: an edge with one triangle is no part of the boundary"
+        )
+    return {name: edges[chosen] for name, chosen in named.items()}

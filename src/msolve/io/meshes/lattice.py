@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Triangulation of the atoms themselves: the part of a mesh whose nodes are lattice points and nothing else.
+
+A triangle of atoms is kept only if its circumscribed circle lies in a zone in which all atoms are
+known. Such triangles belong to the Delaunay triangulation of the infinite crystal, so no sliver of
+the rim gets in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay, cKDTree
+
+from msolve.io.meshes.data import boundary_edges, positively_oriented
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# Two coordinates closer than this are the same place [Å].
+SAME_PLACE = 1e-6
+# Square lattices have no unique Delaunay triangulation. Deforming them by this much (shear,
+# stretch), mirrored at the crack plane, makes all their diagonals run alike; far above round-off,
+# far below what changes any other choice.
+TIE_BREAK = (1e-6, 0.6e-6)
+
+
+@dataclass(frozen=True)
+class Slit:
+    """A crack: the strip between two atomic layers, open towards -x1, that holds no mesh.
+
+    Attributes:
+        x_tip: Where the strip ends; on a matching mesh at a column of surface atoms [Å].
+        half_gap: Distance of either surface layer from the crack plane [Å].
+        x_plane: x2 of the crack plane [Å].
+    """
+
+    x_tip: float
+    half_gap: float
+    x_plane: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a strip of no width."""
+        if self.half_gap <= 0:
+            raise ValueError(
+                f"half_gap is half the width of the strip, positive; got {self.half_gap}"
+            )
+
+    def side(self, points: Array) -> IntArray:
+        """1 on or above the upper surface layer, -1 on or below the lower one, 0 between."""
+        height = points[:, 1] - self.x_plane
+        up, down = height > self.half_gap - SAME_PLACE, height < -self.half_gap + SAME_PLACE
+        return up.astype(np.int64) - down
+
+    def on_surface(self, points: Array) -> BoolArray:
+        """Whether points lie on one of the two surface layers, behind the tip or ahead of it."""
+        return np.abs(np.abs(points[:, 1] - self.x_plane) - self.half_gap) < SAME_PLACE
+
+    def put_on_surface(self, points: Array) -> Array:
+        """A copy in which points on the surface layers lie there exactly."""
+        moved, near = points.copy(), self.on_surface(points)
+        moved[near, 1] = self.x_plane + np.sign(moved[near, 1] - self.x_plane) * self.half_gap
+        return moved
+
+
+def triangulate_lattice(
+    points: Array, centres: Array, radii: Array, slit: Slit | None
+) -> tuple[IntArray, IntArray]:
+    """Triangles of atoms that cover the given discs.
+
+    Args:
+        points: Distinct atomic columns, reaching a few spacings beyond the discs, shape ``(n, 2)``
+            [Å].
+        centres: Centres of the discs, shape ``(k, 2)`` [Å].
+        radii: Their radii, shape ``(k,)`` [Å].
+        slit: Crack; its strip stays empty.
+
+    Returns:
+        ``(triangles, outline)``: corners as indices into ``points``, shape ``(m, 3)``; and the
+            directed edges with
+        one triangle only, that on their left, shape ``(e, 2)``.
+
+    Raises:
+        ValueError: The points do not reach far enough beyond the discs, or lie in the strip.
+    """
+    pieces = [np.arange(len(points))] if slit is None else _pieces(points, slit)
+    triangles = np.concatenate([_delaunay(points, piece, slit) for piece in pieces])
+    centre, radius = _circumcircles(points, triangles)
+    flat = radius > 1e3 * np.median(radius)
+    middle = points[triangles].mean(axis=1)
+    within = (_distances(middle, centres) < radii).any(axis=1)
+    if not np.any(within & ~flat):
+        raise ValueError("the matching zone holds no triangle of atoms; give it a larger radius")
+    largest = 1.001 * float(radius[within & ~flat].max())
+    room = radii + 2 * largest + SAME_PLACE
+    known = (_distances(centre, centres) + radius[:, None] < room).any(axis=1)
+    triangles = _without_pinches(triangles[known & (radius <= largest)])
+    outline = boundary_edges(triangles)
+    _check_cover(points, triangles, outline, centres, radii, slit, 2 * largest)
+    return triangles, outline
+
+
+def crack_end(points: Array, slit: Slit) -> tuple[int, int]:
+    """Surface atoms at which the strip ends: the first at or ahead of ``x_tip`` in the upper, the lower layer."""
+    ends = []
+    for side in (1, -1):
+        layer = np.flatnonzero(
+            slit.on_surface(points)
+            & (slit.side(points) == side)
+            & (points[:, 0] > slit.x_tip - SAME_PLACE)
+        )
+        if not len(layer):
+            raise ValueError(
+                "no surface atoms ahead of the crack tip: half_gap is not that of the atoms"
+            )
+        ends.append(int(layer[np.argmin(points[layer, 0])]))
+    return ends[0], ends[1]
+
+
+def on_flank(points: Array, edges: IntArray, slit: Slit, ends: tuple[int, int]) -> IntArray:
+    """1 for edges on the upper flank, -1 on the lower, 2 for the edge that closes the strip, else 0."""
+    side, surface = slit.side(points), slit.on_surface(points)
+    result = np.zeros(len(edges), dtype=np.int64)
+    for sign, end in ((1, ends[0]), (-1, ends[1])):
+        flank = surface & (side == sign) & (points[:, 0] < points[end, 0] + SAME_PLACE)
+        result[flank[edges].all(axis=1)] = sign
+    result[np.isin(edges, ends).all(axis=1)] = 2
+    return result
+
+
+def _pieces(points: Array, slit: Slit) -> list[IntArray]:
+    """Upper half, lower half, and the strip ahead of the tip: triangulated apart, they keep the flanks straight."""
+    side = slit.side(points)
+    if np.any(side == 0):
+        raise ValueError(
+            f"{np.count_nonzero(side == 0)} atoms lie in the strip |x2| < {slit.half_gap:g} of the crack"
+        )
+    ends = crack_end(points, slit)
+    ahead = slit.on_surface(points) & (points[:, 0] > slit.x_tip - SAME_PLACE)
+    if np.hypot(*(points[ends[0]] - points[ends[1]])) > 10 * slit.half_gap:
+        raise ValueError("the surface atoms do not begin at the tip")
+    return [np.flatnonzero(side > 0), np.flatnonzero(side < 0), np.flatnonzero(ahead)]
+
+
+def _delaunay(points: Array, piece: IntArray, slit: Slit | None) -> IntArray:
+    plane = 0.0 if slit is None else slit.x_plane
+    x1, x2 = points[piece, 0], points[piece, 1] - plane
+    shear = TIE_BREAK[0] * (x2 if slit is None else np.abs(x2))
+    deformed = np.column_stack([x1 * (1 + TIE_BREAK[1]) + shear, x2])
+    triangles = piece[Delaunay(deformed).simplices.astype(np.int64)]
+    return positively_oriented(points, triangles)
+
+
+def _circumcircles(points: Array, triangles: IntArray) -> tuple[Array, Array]:
+    a, b, c = np.moveaxis(points[triangles], 1, 0)
+    ab, ac = b - a, c - a
+    twice = 2 * (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
+    # Flat triangles of the convex hull get a huge circle, which is what they have.
+    twice = np.where(np.abs(twice) < 1e-12, 1e-12, twice)
+    ab2, ac2 = np.sum(ab**2, axis=1), np.sum(ac**2, axis=1)
+    offset = (
+        np.column_stack([ac[:, 1] * ab2 - ab[:, 1] * ac2, ab[:, 0] * ac2 - ac[:, 0] * ab2])
+        / twice[:, None]
+    )
+    return a + offset, np.linalg.norm(offset, axis=1)
+
+
+def _distances(points: Array, centres: Array) -> Array:
+    return np.linalg.norm(points[:, None] - centres[None], axis=2)
+
+
+def _without_pinches(triangles: IntArray) -> IntArray:
+    """Drop triangles at nodes where the outline touches itself, until it is made of simple loops."""
+    while True:
+        starts = boundary_edges(triangles)[:, 0]
+        nodes, count = np.unique(starts, return_counts=True)
+        pinched = nodes[count > 1]
+        if not len(pinched):
+            return triangles
+        on_outline = np.isin(triangles, starts).sum(axis=1)
+        at_pinch = np.isin(triangles, pinched).any(axis=1)
+        triangles = triangles[~(at_pinch & (on_outline >= 2))]
+
+
+def _check_cover(
+    points: Array,
+    triangles: IntArray,
+    outline: IntArray,
+    centres: Array,
+    radii: Array,
+    slit: Slit | None,
+    margin: float,
+) -> None:
+    """The discs, less the strip, must lie inside the outline."""
+    rim = outline
+    if slit is not None:
+        rim = outline[on_flank(points, outline, slit, crack_end(points, slit)) == 0]
+    start, end = points[rim[:, 0]], points[rim[:, 1]]
+    along = end - start
+    for centre, radius in zip(centres, radii, strict=True):
+        t = np.clip(np.sum((centre - start) * along, axis=1) / np.sum(along**2, axis=1), 0, 1)
+        gap = np.linalg.norm(start + t[:, None] * along - centre, axis=1) - radius
+        nodes = points[np.unique(triangles)]
+        inside = points[np.linalg.norm(points - centre, axis=1) <= radius]
+        missing = cKDTree(nodes).query(inside)[0] > SAME_PLACE if len(inside) else np.zeros(0)
+        if gap.min(initial=np.inf) < 0 or np.any(missing):
+            raise ValueError(
+                f"the atoms given for a matching zone of radius {radius:g} around {centre.tolist()} "
+                f"must reach at least {margin:.2f} beyond it"
+            )
