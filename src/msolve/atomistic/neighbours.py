@@ -44,7 +44,7 @@ def find_edges(
     i, j, image = search.compute(points=x, box=box, periodic=True, quantities="ijS")
     i, j = near[i.astype(np.int64)], near[j.astype(np.int64)]
     keep = np.flatnonzero(centres[i])
-    keep = keep[np.lexsort((j[keep], i[keep]))]
+    keep = keep[np.argsort(i[keep], kind="stable")]
     shift = image[keep].astype(np.float64) @ box
     return np.stack([i[keep], j[keep]]), shift
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from mpi4py import MPI
+
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from msolve.atomistic.neighbours import find_edges

@@ -25,7 +25,7 @@ from msolve.potentials.protocol import SiteModel
 Array = NDArray[np.float64]
 
 SHELL_FACTORS = (1.15, 1.4, 2.0)
-"""Radii of the reference shell over the cutoff; the smallest that the compression allows is used."""
+"""Radii of the reference shell over the cutoff; the smallest that the compression allows."""
 
 
 class BulkCell:

@@ -18,14 +18,14 @@ import torch
 
 from msolve.potentials.edges import Edges, HalfEdges
 from msolve.potentials.protocol import FeatureHalo
-from msolve.potentials.splines import cubic, cubic_curvature, cubic_slope, spline_rows
+from msolve.potentials.splines import cubic, cubic_curvature, cubic_slope, spline_coefficients
 from msolve.potentials.tables import EAMTables
 
 
 class _Chunk(NamedTuple):
-    """A run of edges: both ends, unit vector (3, e), length, table rows and places in them.
+    """A run of edges: both ends, unit vector (3, e), length, place in its interval, coefficients.
 
-    ``at_centre`` and ``at_neighbour`` are the rows of the density that each end feels.
+    ``at_centre`` and ``at_neighbour`` are those of the density that each end feels.
     """
 
     i: torch.Tensor
@@ -63,16 +63,16 @@ class EAM:
         self._d_r = tables.d_r
         self._d_density = tables.d_density
         self.cutoff = min(tables.cutoff, self._n_r * tables.d_r)
-        density = spline_rows(tables.density, tables.d_r)
-        # Rows hold the density at the centre, that at the neighbour, and r φ; with one species the
-        # first two are the same and stored once.
-        blocks = [density] if n == 1 else [density, density.swapaxes(0, 1)]
-        blocks.append(spline_rows(tables.r_pair, tables.d_r))
-        radial = np.zeros((n, n, self._n_r, 4 * len(blocks)))  # the last row, past the end, is zero
-        radial[:, :, :-1] = np.concatenate(blocks, axis=-1)
-        self._radial = torch.as_tensor(radial.reshape(n * n * self._n_r, -1), device=device)
-        rows = spline_rows(tables.embedding, tables.d_density)
-        self._embedding = torch.as_tensor(rows.reshape(-1, 4), device=device)
+        density = spline_coefficients(tables.density, tables.d_r)
+        # Blocks of four: the density at the centre, that at the neighbour, and r φ. With one
+        # species the first two are the same and stored once.
+        blocks = [density] if n == 1 else [density, density.swapaxes(1, 2)]
+        blocks.append(spline_coefficients(tables.r_pair, tables.d_r))
+        radial = np.zeros((4 * len(blocks), n, n, self._n_r))  # the last place, past the end, is 0
+        radial[..., :-1] = np.concatenate(blocks)
+        self._radial = torch.as_tensor(radial.reshape(len(radial), -1), device=device)
+        embedding = spline_coefficients(tables.embedding, tables.d_density)
+        self._embedding = torch.as_tensor(embedding.reshape(4, -1), device=device)
         species = np.zeros(max(tables.numbers) + 1, dtype=np.int64)
         species[list(tables.numbers)] = np.arange(n)
         self._species = torch.as_tensor(species, device=device)
@@ -93,10 +93,10 @@ class EAM:
         """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol."""
         species = self._species[numbers]
         r = vec.square().sum(1).sqrt()
-        row, knot = self._locate(r.detach(), species[pair[0]], species[pair[1]])
+        c, knot = self._locate(r.detach(), species[pair[0]], species[pair[1]])
         p = r / self._d_r - knot
-        density = r.new_zeros(n_owned).index_add(0, pair[0], cubic(row[:, :4], p))
-        pairs = r.new_zeros(n_owned).index_add(0, pair[0], cubic(row[:, -4:], p) / r)
+        density = r.new_zeros(n_owned).index_add(0, pair[0], cubic(c[:4], p))
+        pairs = r.new_zeros(n_owned).index_add(0, pair[0], cubic(c[-4:], p) / r)
         return 0.5 * pairs + self._embed(density, species[:n_owned])[0]
 
     def weighted_energy(
@@ -167,7 +167,7 @@ class EAM:
             d = direction.T.contiguous()
             changes, d_density = [], torch.zeros_like(w)
             for i, j, unit, _, _, f_centre, f_neighbour in stored:
-                change = d[:, j] - d[:, i]
+                change = _columns(d, j) - _columns(d, i)
                 stretch = (change * unit).sum(0)
                 changes.append((change, stretch))
                 d_density.index_add_(0, i, f_centre * stretch)
@@ -197,14 +197,11 @@ class EAM:
         self, y: torch.Tensor, half: HalfEdges, span: slice, species: torch.Tensor
     ) -> _Chunk:
         i, j = half.centre[span], half.neighbour[span]
-        vec = y.index_select(1, j) - y.index_select(1, i) + half.shift[:, span]
+        vec = _columns(y, j) - _columns(y, i) + half.shift[:, span]
         r = vec.square().sum(0).sqrt()
-        row, knot = self._locate(r, species[i], species[j])
-        # Unpacked into columns, so that the polynomials run over contiguous memory.
-        column = row.T.contiguous().T
-        back = column[:, 4:8] if self._n_species > 1 else column[:, :4]
-        p = r / self._d_r - knot
-        return _Chunk(i, j, vec / r, r, p, column[:, :4], back, column[:, -4:])
+        c, knot = self._locate(r, species[i], species[j])
+        at_neighbour = c[4:8] if self._n_species > 1 else c[:4]
+        return _Chunk(i, j, vec / r, r, r / self._d_r - knot, c[:4], at_neighbour, c[-4:])
 
     def _slopes(self, at: _Chunk, mutual: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
         f_centre = cubic_slope(at.at_centre, at.p) / self._d_r
@@ -237,23 +234,28 @@ class EAM:
         # The knot goes back as a float64: an int64 tensor in arithmetic with a Python float would
         # become float32 (seen with torch 2.13).
         knot = (r / self._d_r).long().clamp_(max=self._n_r - 2)
-        line = torch.where(r < self.cutoff, knot, self._n_r - 1)
+        place = torch.where(r < self.cutoff, knot, self._n_r - 1)
         if self._n_species > 1:
-            line = line + (site * self._n_species + neighbour) * self._n_r
-        return self._radial.index_select(0, line), knot.to(r.dtype)
+            place = place + (site * self._n_species + neighbour) * self._n_r
+        return _columns(self._radial, place), knot.to(r.dtype)
 
     def _embed(
         self, density: torch.Tensor, species: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         x = density / self._d_density
         knot = x.detach().long().clamp(0, self._n_density - 2)
-        row = self._embedding[knot + species * (self._n_density - 1)]
+        c = _columns(self._embedding, knot + species * (self._n_density - 1))
         p = x - knot.to(x.dtype)
         inside = p.clamp(max=1.0)
-        slope = cubic_slope(row, inside)
-        value = cubic(row, inside) + slope * (p - inside)
-        curvature = torch.where(p <= 1, cubic_curvature(row, inside), 0.0)
+        slope = cubic_slope(c, inside)
+        value = cubic(c, inside) + slope * (p - inside)
+        curvature = torch.where(p <= 1, cubic_curvature(c, inside), 0.0)
         return value, slope / self._d_density, curvature / self._d_density**2
+
+
+def _columns(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    # Three times as fast as index_select along the last axis (torch 2.6, CPU).
+    return torch.gather(table, 1, index.expand(len(table), -1))
 
 
 def _spread(out: torch.Tensor, i: torch.Tensor, j: torch.Tensor, by_edge: torch.Tensor) -> None:

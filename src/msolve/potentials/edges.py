@@ -51,7 +51,7 @@ class HalfEdges:
 
 @dataclass(frozen=True)
 class Edges:
-    """Directed edges of the owned sites, sorted by centre.
+    """Directed edges of the owned sites.
 
     Either all edges of a site are here, or none.
 
@@ -76,11 +76,10 @@ class Edges:
         n_owned: int,
         device: str = "cpu",
     ) -> Edges:
-        """Copy an edge list to a device, sorted by centre."""
-        order = np.argsort(pair[0], kind="stable")
+        """Copy an edge list to a device."""
         return cls(
-            torch.as_tensor(np.ascontiguousarray(pair[:, order]), device=device),
-            torch.as_tensor(np.ascontiguousarray(shift[order]), device=device),
+            torch.as_tensor(np.ascontiguousarray(pair), device=device),
+            torch.as_tensor(np.ascontiguousarray(shift), device=device),
             torch.as_tensor(np.asarray(numbers, dtype=np.int64), device=device),
             int(n_owned),
         )
@@ -92,12 +91,14 @@ class Edges:
 
     def vectors(self, positions: torch.Tensor) -> torch.Tensor:
         """Edge vectors y_j - y_i + shift, shape ``(e, 3)`` [Å], from positions ``(n_local, 3)``."""
-        return positions[self.pair[1]] - positions[self.pair[0]] + self.shift
+        centre, neighbour = self.pair
+        return positions.index_select(0, neighbour) - positions.index_select(0, centre) + self.shift
 
     def shorter_than(self, length: float, positions: torch.Tensor) -> Edges:
         """Drop the edges that are not shorter than ``length`` [Å] at these positions."""
         keep = (self.vectors(positions).square().sum(1) < length**2).nonzero()[:, 0]
-        return Edges(self.pair[:, keep], self.shift[keep], self.numbers, self.n_owned)
+        pair = torch.gather(self.pair, 1, keep.expand(2, -1))
+        return Edges(pair, self.shift.index_select(0, keep), self.numbers, self.n_owned)
 
     @cached_property
     def halved(self) -> HalfEdges:
@@ -106,10 +107,11 @@ class Edges:
         listed = torch.zeros(self.n_local, dtype=torch.bool, device=i.device)
         listed[i] = True
         # Edges to an atom's own images come in both directions already and stay as they are.
-        mutual = listed[j] & (i != j)
-        kept = torch.cat([(mutual & (i < j)).nonzero()[:, 0], (~mutual).nonzero()[:, 0]])
-        n_mutual = int((mutual & (i < j)).sum())
-        return HalfEdges(i[kept], j[kept], self.shift[kept].T.contiguous(), n_mutual)
+        mutual = listed.index_select(0, j) & (i != j)
+        mutual_kept = (mutual & (i < j)).nonzero()[:, 0]
+        kept = torch.cat([mutual_kept, (~mutual).nonzero()[:, 0]])
+        shift = torch.stack([self.shift[:, axis].index_select(0, kept) for axis in range(3)])
+        return HalfEdges(i.index_select(0, kept), j.index_select(0, kept), shift, len(mutual_kept))
 
 
 class ShortList:

@@ -9,12 +9,13 @@ hook's exchange is not twice differentiable. Tested with mace-torch 0.3.16.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def load_mace(path: str | Path, device: str = "cpu") -> MACE:
 
     Raises:
         CaseError: The file cannot be read or holds no model.
-        UnsupportedError: mace-torch is not installed, or the model is of a sort that cannot be used.
+        UnsupportedError: mace-torch is missing, or the model is of a sort that cannot be used.
 
     Warning:
         The file is a pickle: loading it runs code that it contains.
@@ -187,7 +188,9 @@ def _check_sort(module: torch.nn.Module, name: str) -> None:
             f"{name} is a compiled {sort}; give the model file it was made from instead"
         )
     if sort not in SORTS:
-        raise UnsupportedError(f"{name} is a {sort}; of mace's models {' and '.join(SORTS)} can be used")
+        raise UnsupportedError(
+            f"{name} is a {sort}; of mace's models {' and '.join(SORTS)} can be used"
+        )
     heads = list(getattr(module, "heads", None) or ["Default"])
     if len(heads) > 1:
         raise UnsupportedError(
@@ -212,14 +215,14 @@ def _quiet_import() -> Iterator[None]:
     """Keep mace's import and pickles from changing the process.
 
     mace 0.3.16 switches off torch's safe loading for the whole process by an environment variable,
-    and logs to the root logger, which would install a handler there.
+    logs to the root logger, which would install a handler there, and prints.
     """
     variable = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(variable)
     root, silent = logging.getLogger(), logging.NullHandler()
     root.addHandler(silent)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
