@@ -153,7 +153,7 @@ class OrientedCrystal:
         used = 2 if wrap else 3
         index = integer_box(steps[:used, :used], box, points[:, :used])
         positions = (index @ steps[:used])[:, None, :] + points[None, :, :]
-        basis_index = np.broadcast_to(np.arange(len(points)), positions.shape[:2]).reshape(-1)
+        basis_index = np.tile(np.arange(len(points), dtype=np.int64), len(index))
         positions = positions.reshape(-1, 3)
         if wrap:
             positions[:, 2] = _wrapped(positions[:, 2], self.period)
@@ -163,7 +163,7 @@ class OrientedCrystal:
         if inside is not None:
             chosen = np.asarray(inside(positions), dtype=bool)
             positions, basis_index = positions[chosen], basis_index[chosen]
-        return Sites(positions, self.crystal.numbers[basis_index], basis_index.astype(np.int64))
+        return Sites(positions, self.crystal.numbers[basis_index], basis_index)
 
     def layers_along_x2(self) -> tuple[Array, float]:
         """Atomic layers normal to x2.

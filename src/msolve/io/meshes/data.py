@@ -94,7 +94,7 @@ def positively_oriented(points: Array, cells: IntArray) -> IntArray:
     """The same simplices with positive volume."""
     cells = cells.copy()
     inverted = signed_volumes(points, cells) < 0
-    cells[np.ix_(inverted, [0, 1])] = cells[np.ix_(inverted, [1, 0])]
+    cells[inverted, :2] = cells[inverted, 1::-1]
     return cells
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Graded meshes of a disc with any number of fine zones, with or without a crack, on the atoms or free of them."""
+"""Graded meshes of a disc with fine zones, with or without a crack, on the atoms or not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Grading:
-    """Edge length: ``spacing`` in the zones, ``spacing (r / zone radius)^growth`` away, at most ``h_max`` [Å]."""
+    """Edge length by place: ``spacing`` in the zones, growing as a power of r / zone radius away.
+
+    Attributes:
+        centres: Centres of the zones, shape ``(k, 2)`` [Å].
+        radii: Their radii, shape ``(k,)`` [Å].
+        spacing: Edge length in the zones [Å].
+        growth: Exponent.
+        h_max: Upper bound [Å].
+    """
 
     centres: Array
     radii: Array
@@ -76,6 +84,9 @@ def disc_mesh(
     """
     centre = np.atleast_2d(np.asarray(centres, dtype=float))
     radii = np.broadcast_to(np.asarray(matching_radius, dtype=float), len(centre)).copy()
+    points: Array
+    triangles: IntArray
+    shared: IntArray
     size = Grading(centre, radii, spacing, growth, h_max)
     if matching_points is None:
         points = np.zeros((0, 2))
@@ -130,7 +141,7 @@ def _zone(
 
 
 def _distinct(points: Array) -> Array:
-    """Points without repetitions (atoms behind each other along the front), in order of first appearance."""
+    """Points without repetitions (atoms behind each other), in order of first appearance."""
     cell = np.round(points / (10 * SAME_PLACE)).astype(np.int64)
     first = np.sort(np.unique(cell, axis=0, return_index=True)[1])
     return points[first]

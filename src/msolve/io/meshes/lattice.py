@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Triangulation of the atoms themselves: the part of a mesh whose nodes are lattice points and nothing else.
+"""Triangulation of the atoms themselves: the part of a mesh whose nodes are lattice points only.
 
 A triangle of atoms is kept only if its circumscribed circle lies in a zone in which all atoms are
 known. Such triangles belong to the Delaunay triangulation of the infinite crystal, so no sliver of
@@ -34,7 +34,7 @@ class Slit:
     """A crack: the strip between two atomic layers, open towards -x1, that holds no mesh.
 
     Attributes:
-        x_tip: Where the strip ends; on a matching mesh at a column of surface atoms [Å].
+        x_tip: Where the strip ends [Å]; on a matching mesh at the first surface atoms from there.
         half_gap: Distance of either surface layer from the crack plane [Å].
         x_plane: x2 of the crack plane [Å].
     """
@@ -105,7 +105,7 @@ def triangulate_lattice(
 
 
 def crack_end(points: Array, slit: Slit) -> tuple[int, int]:
-    """Surface atoms at which the strip ends: the first at or ahead of ``x_tip`` in the upper, the lower layer."""
+    """The first atoms at or ahead of ``x_tip`` in the upper and the lower surface layer."""
     ends = []
     for side in (1, -1):
         layer = np.flatnonzero(
@@ -122,7 +122,7 @@ def crack_end(points: Array, slit: Slit) -> tuple[int, int]:
 
 
 def on_flank(points: Array, edges: IntArray, slit: Slit, ends: tuple[int, int]) -> IntArray:
-    """1 for edges on the upper flank, -1 on the lower, 2 for the edge that closes the strip, else 0."""
+    """1 for edges on the upper flank, -1 on the lower, 2 for that closing the strip, else 0."""
     side, surface = slit.side(points), slit.on_surface(points)
     result = np.zeros(len(edges), dtype=np.int64)
     for sign, end in ((1, ends[0]), (-1, ends[1])):
@@ -133,16 +133,15 @@ def on_flank(points: Array, edges: IntArray, slit: Slit, ends: tuple[int, int]) 
 
 
 def _pieces(points: Array, slit: Slit) -> list[IntArray]:
-    """Upper half, lower half, and the strip ahead of the tip: triangulated apart, they keep the flanks straight."""
+    """Upper half, lower half, strip ahead: triangulated apart, they keep the flanks straight."""
     side = slit.side(points)
     if np.any(side == 0):
         raise ValueError(
-            f"{np.count_nonzero(side == 0)} atoms lie in the strip |x2| < {slit.half_gap:g} of the crack"
+            f"{np.count_nonzero(side == 0)} atoms lie in the strip of the crack, less than "
+            f"half_gap = {slit.half_gap:g} from its plane"
         )
-    ends = crack_end(points, slit)
     ahead = slit.on_surface(points) & (points[:, 0] > slit.x_tip - SAME_PLACE)
-    if np.hypot(*(points[ends[0]] - points[ends[1]])) > 10 * slit.half_gap:
-        raise ValueError("the surface atoms do not begin at the tip")
+    crack_end(points, slit)
     return [np.flatnonzero(side > 0), np.flatnonzero(side < 0), np.flatnonzero(ahead)]
 
 
@@ -174,7 +173,7 @@ def _distances(points: Array, centres: Array) -> Array:
 
 
 def _without_pinches(triangles: IntArray) -> IntArray:
-    """Drop triangles at nodes where the outline touches itself, until it is made of simple loops."""
+    """Drop triangles where the outline touches itself, until it is made of simple loops."""
     while True:
         starts = boundary_edges(triangles)[:, 0]
         nodes, count = np.unique(starts, return_counts=True)
@@ -209,6 +208,6 @@ def _check_cover(
         missing = cKDTree(nodes).query(inside)[0] > SAME_PLACE if len(inside) else np.zeros(0)
         if gap.min(initial=np.inf) < 0 or np.any(missing):
             raise ValueError(
-                f"the atoms given for a matching zone of radius {radius:g} around {centre.tolist()} "
-                f"must reach at least {margin:.2f} beyond it"
+                f"the atoms given for a matching zone of radius {radius:g} around "
+                f"{centre.tolist()} must reach at least {margin:.2f} beyond it"
             )

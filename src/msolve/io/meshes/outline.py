@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""The polygons around that part of a disc which is left to the mesh generator: all but the lattice zones.
+"""The polygons around what is left to the mesh generator: all of a disc but the lattice zones.
 
 Edges are directed, with the part to be filled on their left. Their lengths follow the grading, and
 those shared with a lattice zone or lying on a crack flank are final: the generator adds no node to
@@ -10,6 +10,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def closed_loops(points: Array, edges: IntArray) -> list[IntArray]:
     Raises:
         ValueError: The polygons touch each other.
     """
-    follower = dict(edges.tolist())
+    follower = {int(a): int(b) for a, b in edges}
     if len(follower) != len(edges):
         raise ValueError("zones of the mesh touch in a point: move or enlarge one of them")
     loops = []
@@ -99,7 +100,7 @@ def _right_ends(path: _Path, slit: Slit) -> dict[int, list[int]]:
 
 
 def _zone_ends(points: Array, shared: IntArray, slit: Slit) -> list[tuple[int, bool, int]]:
-    """Nodes where the outline of a zone meets a flank: side, whether the outline leaves the flank there, node."""
+    """Where the outline of a zone meets a flank: side, does it leave the flank there, node."""
     ends = crack_end(points, slit)
     side, surface = slit.side(points), slit.on_surface(points)
     limit = np.where(side > 0, points[ends[0], 0], points[ends[1], 0])
@@ -116,7 +117,7 @@ class _Path:
 
     def __init__(self, points: Array, edges: IntArray, size: Size) -> None:
         self._points = list(points)
-        self._edges = [tuple(edge) for edge in edges.tolist()]
+        self._edges = [(int(a), int(b)) for a, b in edges]
         self._size = size
         self.has_zones = len(edges) > 0
 
@@ -137,17 +138,17 @@ class _Path:
     def along(
         self, place: Callable[[Array], Array], first: float, last: float, a: int, b: int
     ) -> None:
-        """Edges from node ``a`` to node ``b`` on the curve ``place``, as long as the grading wants them."""
-        parameter = np.linspace(first, last, 4001)
+        """Edges from node ``a`` to node ``b`` on the curve ``place``, sized by the grading."""
+        parameter: Array = np.linspace(first, last, 4001, dtype=np.float64)
         sample = place(parameter)
         step = np.linalg.norm(np.diff(sample, axis=0), axis=1)
-        middle = self._size((sample[1:] + sample[:-1]) / 2)
+        middle = self._size(0.5 * sample[1:] + 0.5 * sample[:-1])
         count = np.concatenate([[0.0], np.cumsum(step / middle)])
         n_edges = max(3 if a == b else 1, round(float(count[-1])))
         inner = np.interp(np.arange(1, n_edges) * count[-1] / n_edges, count, parameter)
         new = [self.corner(point) for point in place(inner)]
         chain = [a, *new, b]
-        self._edges += list(zip(chain[:-1], chain[1:], strict=True))
+        self._edges += list(pairwise(chain))
 
     def result(self) -> tuple[Array, IntArray]:
         return np.array(self._points), np.array(self._edges, dtype=np.int64)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Meshes from gmsh's .msh files: straight-sided triangles or tetrahedra and their named boundary parts."""
+"""Meshes from gmsh's .msh files: triangles or tetrahedra and their named boundary parts."""
 
 from __future__ import annotations
 

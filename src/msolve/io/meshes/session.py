@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Use of gmsh that leaves no trace: quiet, deterministic, no signal handlers, no model or option left behind."""
+"""Use of gmsh that leaves no trace: quiet, deterministic, no signal handlers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from msolve.errors import UnsupportedError
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+MODEL = "msolve mesh"
 # Frontal-Delaunay makes the best-shaped triangles; sizes come from our function alone.
 OPTIONS = {
     "General.Terminal": 0,
@@ -33,7 +34,7 @@ OPTIONS = {
 
 @contextmanager
 def gmsh_session() -> Iterator[ModuleType]:
-    """The gmsh module, initialised, with a model of its own; whoever used gmsh before finds it as it was.
+    """The gmsh module with a model of its own; whoever used gmsh before finds it as it was.
 
     Raises:
         UnsupportedError: gmsh's Python module is not installed.
@@ -53,11 +54,11 @@ def gmsh_session() -> Iterator[ModuleType]:
     try:
         for name, value in OPTIONS.items():
             gmsh.option.setNumber(name, value)
-        gmsh.model.add("msolve")
+        gmsh.model.add(MODEL)
         yield gmsh
     finally:
         gmsh.model.mesh.removeSizeCallback()
-        gmsh.model.setCurrent("msolve")
+        gmsh.model.setCurrent(MODEL)
         gmsh.model.remove()
         if began:
             for name, value in before.items():
