@@ -39,6 +39,7 @@ class Unknowns:
         atom: Global block index of each atom, -1 where the atom is not an unknown; the same on every rank.
         node: Global block index of each *local* node (owned, then ghosts), -1 where it is slaved or prescribed.
         n_owned: Blocks owned by this rank.
+        n_blocks: Blocks on all ranks.
     """
 
     comm: MPI.Comm
@@ -46,11 +47,12 @@ class Unknowns:
     atom: IntArray
     node: IntArray
     n_owned: int
+    n_blocks: int
 
     @property
     def n_global(self) -> int:
-        """Scalar unknowns on all ranks. Collective."""
-        return int(self.comm.allreduce(self.n_owned)) * self.components
+        """Scalar unknowns on all ranks."""
+        return self.n_blocks * self.components
 
     def vector(self) -> PETSc.Vec:
         """A zero vector of unknowns. Collective."""
@@ -112,7 +114,7 @@ def build_kinematics(
     atom_owner: IntArray,
     space: DisplacementSpace | None = None,
     prescribed: IntArray | None = None,
-    slavable: BoolArray | None = None,
+    beta: Array | None = None,
     slits: tuple[tuple[float, float], ...] = (),
     components: int = 3,
 ) -> Kinematics:
@@ -125,20 +127,21 @@ def build_kinematics(
         atom_owner: Rank of each atom, shape ``(n,)``.
         space: Displacement space; ``None`` leaves the other atoms at their predictor.
         prescribed: Local nodes whose corrector is prescribed.
-        slavable: Local nodes that follow the atoms around them where all of those are free, shape ``(n_local,)``.
+        beta: Blending function at the local nodes: below one a node follows the atoms around it where all of
+            those are free, and at zero it is never an unknown. Shape ``(n_local,)``; required with a space.
         slits: Straight cracks ``(x1 of the tip, x2 of the plane)``, open towards -x1: no interpolation across.
         components: Displacement components that are unknowns, 2 or 3.
     """
     n_free_atoms = np.bincount(atom_owner[free], minlength=comm.size)
     slaving = _NodeSlaving.none(0)
     node_is_free = np.zeros(0, dtype=bool)
-    if space is not None:
+    if space is not None and prescribed is not None and beta is not None:
         positions = space.nodes()
-        candidate = np.zeros(len(positions), dtype=bool) if slavable is None else slavable.copy()
-        candidate[prescribed if prescribed is not None else []] = False
+        candidate = beta < 1
+        candidate[prescribed] = False
         slaving = _slave_nodes(positions, candidate, X, free, space.gdim, slits)
-        node_is_free = ~slaving.slaved
-        node_is_free[prescribed if prescribed is not None else []] = False
+        node_is_free = ~slaving.slaved & (beta > 0)
+        node_is_free[prescribed] = False
     n_owned_nodes = space.n_owned_nodes if space is not None else 0
     blocks = int(n_free_atoms[comm.rank] + np.count_nonzero(node_is_free[:n_owned_nodes]))
     begin = int(comm.exscan(blocks) or 0)
@@ -148,7 +151,7 @@ def build_kinematics(
         mine = np.flatnonzero(free & (atom_owner == rank))
         atom[mine] = begins[rank] + np.arange(len(mine))
     node = _number_nodes(space, node_is_free, begin + int(n_free_atoms[comm.rank]))
-    unknowns = Unknowns(comm, components, atom, node, blocks)
+    unknowns = Unknowns(comm, components, atom, node, blocks, int(comm.allreduce(blocks)))
     owned_atoms = np.flatnonzero(atom_owner == comm.rank)
     selected = owned_atoms[free[owned_atoms]]
     rows = np.searchsorted(owned_atoms, selected)
@@ -198,7 +201,12 @@ def _slave_nodes(
     triangulation = spatial.Delaunay(columns.points)
     simplices = columns_without_slits(columns.points, triangulation.simplices, slits)
     wanted = np.flatnonzero(candidate)
-    simplex = triangulation.find_simplex(nodes[wanted, :gdim], tol=1e-8)
+    # Nodes on a flank lie on the border of a simplex that reaches across: look on their own side.
+    sought = nodes[wanted, :gdim].copy()
+    for x_tip, x_plane in slits:
+        behind = sought[:, 0] < x_tip
+        sought[behind, 1] += 1e-5 * np.sign(sought[behind, 1] - x_plane)
+    simplex = triangulation.find_simplex(sought)
     found = (simplex >= 0) & simplices[simplex]
     wanted, simplex = wanted[found], simplex[found]
     transform = triangulation.transform[simplex]
@@ -335,10 +343,15 @@ def _block_matrix(
     csr = sparse.coo_matrix(
         (np.repeat(values, depth), (r, c)), shape=(row_block * n_rows, total)
     ).tocsr()
-    csr.sort_indices()
+    return petsc_matrix(comm, csr, column_block * n_columns)
+
+
+def petsc_matrix(comm: MPI.Comm, rows: sparse.csr_matrix, n_local_columns: int) -> PETSc.Mat:
+    """A distributed matrix from each rank's rows with global columns. Collective."""
+    rows.sum_duplicates()
     matrix = PETSc.Mat().createAIJ(
-        size=((row_block * n_rows, None), (column_block * n_columns, None)),
-        csr=(csr.indptr.astype(PETSc.IntType), csr.indices.astype(PETSc.IntType), csr.data),
+        size=((rows.shape[0], None), (n_local_columns, None)),
+        csr=(rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType), rows.data),
         comm=comm,
     )
     matrix.assemble()

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from msolve.atomistic import AtomisticPatch
 from msolve.continuum.energy import StoredEnergy
 from msolve.coupling import Contribution, Snapshot, Term
+from msolve.errors import ConvergenceError
 from msolve.kinematics import Kinematics
 
 Array = npt.NDArray[np.float64]
@@ -126,7 +127,10 @@ class CoupledProblem:
         base = self._base(t, lift)
         y = base[0] + atoms
         if self.patch.needs_rebuild(y):
-            self.patch.rebuild(self.gather(z, t))
+            everywhere = self.gather(z, t)
+            if not np.isfinite(everywhere).all():
+                raise ConvergenceError("the solver left the finite numbers; try smaller load steps")
+            self.patch.rebuild(everywhere)
             return self.snapshot(z, t)
         return Snapshot(y, base[1] + nodes, base[2])
 

@@ -19,11 +19,11 @@ from slepc4py import SLEPc
 
 import numpy as np
 import numpy.typing as npt
-from scipy import spatial
+from scipy import sparse, spatial
 
 from msolve.coupling import Term
 from msolve.errors import ConvergenceError
-from msolve.kinematics import columns_without_slits, project
+from msolve.kinematics import columns_without_slits, petsc_matrix, project
 from msolve.problem import CoupledProblem
 
 Array = npt.NDArray[np.float64]
@@ -455,7 +455,8 @@ def _lattice_stiffness(
     simplices = simplices[columns_without_slits(columns.points, simplices, slits)]
     representative = columns.atoms[columns.start]
     mean = weight[representative][simplices].mean(axis=1)
-    mine = (mean > 0) & (owner[representative[simplices[:, 0]]] == comm.rank)
+    # Every rank computes the simplices that touch its atoms and keeps the rows of these: no exchange.
+    mine = (mean > 0) & (owner[representative[simplices]] == comm.rank).any(axis=1)
     simplices, mean = simplices[mine], mean[mine]
     corner = columns.points[simplices]
     edges = np.swapaxes(corner[:, 1:] - corner[:, :1], 1, 2)
@@ -468,13 +469,12 @@ def _lattice_stiffness(
     K = np.einsum(
         "e,emJ,iJkL,enL->emink", mean * volume * thickness, gradients, block, gradients, optimize=True
     )
-    rows = 3 * kinematics.atom_rows()[representative[simplices]][..., None] + np.arange(3)
-    n = gdim + 1
-    i = np.broadcast_to(rows[:, :, :, None, None], K.shape)
-    j = np.broadcast_to(rows[:, None, None, :, :], K.shape)
-    assert K.shape[1:] == (n, 3, n, 3)
+    atoms = representative[simplices]
+    columns = 3 * kinematics.atom_rows()[atoms][..., None] + np.arange(3)
+    j = np.broadcast_to(columns[:, None, None, :, :], K.shape)
+    i = np.broadcast_to(columns[:, :, :, None, None], K.shape)
+    own = np.broadcast_to((owner[atoms] == comm.rank)[:, :, None, None, None], K.shape)
     local = 3 * len(kinematics.owned_atoms)
-    matrix = PETSc.Mat().createAIJ(size=((local, None), (local, None)), comm=comm)
-    matrix.setPreallocationCOO(i.ravel().astype(PETSc.IntType), j.ravel().astype(PETSc.IntType))
-    matrix.setValuesCOO(K.ravel())
-    return matrix
+    first = int(comm.exscan(local) or 0)
+    csr = sparse.coo_matrix((K[own], (i[own] - first, j[own])), shape=(local, 3 * len(owner))).tocsr()
+    return petsc_matrix(comm, csr, local)

@@ -1,0 +1,322 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""From a body to be solved to its problems: the coupled one and the full atomistic one on the same domain.
+
+A ``Body`` says what is solved: crystal, potential, defect, load, domain. ``couple`` and ``full_atomistic``
+say how. No input file is known here; a library user starts from these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpi4py import MPI
+
+import numpy as np
+import numpy.typing as npt
+from scipy import spatial
+
+from msolve.atomistic import AtomisticPatch
+from msolve.continuum.energy import Material, StoredEnergy
+from msolve.continuum.space import build_space
+from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_terms
+from msolve.crystal import OrientedCrystal, Sites
+from msolve.errors import CaseError
+from msolve.handshake.slab import Slab, half_layer_factor
+from msolve.kinematics import Kinematics, build_kinematics
+from msolve.parallel import bisect_owners
+from msolve.potentials import SiteModel
+from msolve.problem import CoupledProblem, Displacement, Placement
+from msolve.regions import Regions
+from msolve.solvers import Preconditioner
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+STRETCH = 1.1
+"""How far apart atoms in reach of each other may lie in the reference crystal, over the reach."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is solved.
+
+    Attributes:
+        crystal: Stress-free crystal in its orientation.
+        origin: Laboratory position of the lattice point 0, shape ``(3,)`` [Å].
+        model: Potential.
+        material: Cauchy-Born law of the same potential.
+        C: Elastic constants in laboratory axes, shape ``(3, 3, 3, 3)`` [eV/Å³].
+        far_field: Displacement imposed at the outer boundary.
+        predictor: Displacement that the unknowns correct; the far field itself, or zero.
+        radius: Radius of the disc that is solved [Å].
+        vacancies: Sites to leave out, shape ``(n, 3)`` [Å]; the nearest site to each is taken.
+        crack: Whether the body is cut along x1 < 0, x2 = 0.
+        half_gap: Distance from the crack plane to the layers beside it [Å].
+        slab: Slab handshake for the flanks, or ``None``.
+        components: Displacement components, 2 for purely planar crystals.
+    """
+
+    crystal: OrientedCrystal
+    origin: Array
+    model: SiteModel
+    material: Material
+    C: Array
+    far_field: Displacement
+    predictor: Displacement
+    radius: float
+    vacancies: Array
+    crack: bool = False
+    half_gap: float = 0.0
+    slab: Slab | None = None
+    components: int = 3
+
+    @property
+    def slits(self) -> tuple[tuple[float, float], ...]:
+        """Cracks as (x1 of the tip, x2 of the plane) [Å]."""
+        return ((0.0, 0.0),) if self.crack else ()
+
+    @property
+    def margin(self) -> float:
+        """Distance in the reference crystal beyond which no atom enters a site's energy [Å]."""
+        return STRETCH * self.model.reach
+
+    def sites(self, inside: float) -> Sites:
+        """All atoms within ``inside`` [Å] of the origin, one period along the front."""
+        every = self.crystal.sites(
+            lambda X: np.hypot(X[:, 0], X[:, 1]) < inside, [(-inside, inside)] * 2, self.origin
+        )
+        if len(self.vacancies) == 0:
+            return every
+        distance, gone = spatial.cKDTree(every.positions).query(self.vacancies)
+        far = distance > self.crystal.nearest_neighbour_distance
+        if far.any():
+            raise CaseError(
+                [f"defect.positions: {self.vacancies[far][0].tolist()}: no site of the crystal is near"]
+            )
+        keep = np.ones(len(every), dtype=bool)
+        keep[gone] = False
+        return every.select(keep)
+
+    def relaxation(self, X: Array) -> Array:
+        """Surface relaxation of the flanks, shape ``(n, 3)`` [Å]."""
+        if self.slab is None:
+            return np.zeros_like(X)
+        taper = 3 * self.crystal.nearest_neighbour_distance
+        return self.slab.profile(X, tip=0.0, taper=taper)
+
+    @property
+    def cell(self) -> Array:
+        """Box whose third axis is the period along the front; the others are open."""
+        return np.diag([1.0, 1.0, self.crystal.period])
+
+
+@dataclass(frozen=True)
+class MeshInput:
+    """A mesh as it comes from a generator or a file; read on rank 0 only."""
+
+    points: Array
+    cells: IntArray
+    node_tags: dict[str, IntArray]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A problem ready to be solved, with what is needed to look at it.
+
+    Attributes:
+        body: What is solved.
+        problem: Energy problem (blended energy or full atomistic energy).
+        force_terms: Blended-force terms on the same unknowns; empty for the full atomistic model.
+        preconditioner: Elasticity through the lifts.
+        numbers: Atomic numbers of all atoms of the patch.
+        free: Atoms that are unknowns.
+        beta: β at each atom; 0 everywhere in the full atomistic model.
+        evaluated: Atoms whose site energies are evaluated.
+    """
+
+    body: Body
+    problem: CoupledProblem
+    force_terms: tuple[Term, ...]
+    preconditioner: Preconditioner
+    numbers: IntArray
+    free: BoolArray
+    beta: Array
+    evaluated: BoolArray
+
+    @property
+    def X(self) -> Array:
+        """Reference positions of all atoms of the patch, shape ``(n, 3)`` [Å]."""
+        return self.problem.placement.X
+
+
+def couple(
+    comm: MPI.Comm,
+    body: Body,
+    regions: Regions,
+    mesh: MeshInput,
+    *,
+    degree: int = 1,
+    quadrature_degree: int = 2,
+    prefix: str = "msolve_",
+    options: dict[str, str] | None = None,
+) -> Assembly:
+    """Set up the coupled problem. Collective.
+
+    Args:
+        comm: Communicator.
+        body: What is solved.
+        regions: Where the atoms are.
+        mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes.
+        degree: Degree of the finite elements.
+        quadrature_degree: Degree of the quadrature.
+        prefix: PETSc options prefix.
+        options: PETSc options.
+    """
+    X, numbers, free, sites = _patch_atoms(body, regions)
+    space = build_space(
+        comm,
+        mesh.points,
+        mesh.cells,
+        mesh.node_tags,
+        thickness=body.crystal.period,
+        degree=degree,
+        quadrature_degree=quadrature_degree,
+    )
+    factor = _half_layers(body, space.cell_vertices())
+    stored = StoredEnergy(space, body.material, factor)
+    points = stored.points
+    blend = Blend(
+        atoms=regions.beta(X),
+        nodes=regions.beta(space.nodes()),
+        points=regions.beta(points.reshape(-1, 3)).reshape(points.shape[:2]),
+        force_sites=sites,
+    )
+    owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)
+    prescribed = space.node_tags["outer"]
+    kinematics = build_kinematics(
+        comm,
+        X,
+        free,
+        owner,
+        space,
+        prescribed=prescribed,
+        beta=blend.nodes,
+        slits=body.slits,
+        components=body.components,
+    )
+    patch = AtomisticPatch(
+        comm, body.model, numbers, body.cell, (False, False, True), X, sites, owner=owner
+    )
+    placement = Placement(
+        X=X,
+        predictor=body.predictor,
+        far_field=body.far_field,
+        relaxation=body.relaxation(X),
+        loose=_loose(kinematics, free),
+        prescribed=prescribed,
+    )
+    problem = CoupledProblem(
+        kinematics, patch, stored, energy_terms(patch, stored, blend), placement
+    )
+    preconditioner = Preconditioner(
+        problem,
+        body.C,
+        1 - blend.atoms,
+        blend.points,
+        thickness=body.crystal.period,
+        gdim=space.gdim,
+        slits=body.slits,
+        prefix=prefix,
+        options=options,
+    )
+    return Assembly(
+        body,
+        problem,
+        force_terms(patch, stored, blend),
+        preconditioner,
+        numbers,
+        free,
+        blend.atoms,
+        sites,
+    )
+
+
+def full_atomistic(
+    comm: MPI.Comm, body: Body, *, prefix: str = "msolve_", options: dict[str, str] | None = None
+) -> Assembly:
+    """Set up the full atomistic problem: all atoms of the disc free, a rim around it at the far field. Collective."""
+    atoms = body.sites(body.radius + 2 * body.margin)
+    X = atoms.positions
+    free = np.hypot(X[:, 0], X[:, 1]) < body.radius
+    sites = within(X, X[free], body.margin)
+    owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)
+    kinematics = build_kinematics(comm, X, free, owner, components=body.components)
+    patch = AtomisticPatch(
+        comm, body.model, atoms.numbers, body.cell, (False, False, True), X, sites, owner=owner
+    )
+    placement = Placement(
+        X=X,
+        predictor=body.predictor,
+        far_field=body.far_field,
+        relaxation=body.relaxation(X),
+        loose=~free,
+        prescribed=np.zeros(0, dtype=np.int64),
+    )
+    problem = CoupledProblem(kinematics, patch, None, atomistic_terms(patch, sites), placement)
+    preconditioner = Preconditioner(
+        problem,
+        body.C,
+        np.ones(len(X)),
+        None,
+        thickness=body.crystal.period,
+        gdim=2,
+        slits=body.slits,
+        prefix=prefix,
+        options=options,
+    )
+    return Assembly(
+        body, problem, (), preconditioner, atoms.numbers, free, np.zeros(len(X)), sites
+    )
+
+
+def within(X: Array, of: Array, distance: float) -> BoolArray:
+    """Atoms whose projection lies within a distance of one of some others', shape ``(n,)``."""
+    if len(of) == 0:
+        return np.zeros(len(X), dtype=bool)
+    nearest = spatial.cKDTree(of[:, :2]).query(X[:, :2], distance_upper_bound=distance)[0]
+    return np.asarray(np.isfinite(nearest))
+
+
+def _patch_atoms(body: Body, regions: Regions) -> tuple[Array, IntArray, BoolArray, BoolArray]:
+    """Positions and numbers of the patch's atoms, those with β < 1, and those whose energy their forces need."""
+    every = body.sites(body.radius + 2 * body.margin)
+    near = regions.distance(every.positions) <= regions.blend + 2 * body.margin
+    every = every.select(near)
+    free = regions.beta(every.positions) < 1
+    sites = within(every.positions, every.positions[free], body.margin)
+    kept = within(every.positions, every.positions[sites], body.margin)
+    atoms = every.select(kept)
+    return atoms.positions, atoms.numbers, free[kept], sites[kept]
+
+
+def _half_layers(body: Body, vertices: Array) -> Array | None:
+    if body.slab is None:
+        return None
+    edges = vertices[:, 1:] - vertices[:, :1]
+    gdim = vertices.shape[2]
+    thickness = body.crystal.period if gdim == 2 else 1.0
+    volume = np.abs(np.linalg.det(edges)) * thickness / (2 if gdim == 2 else 6)
+    return half_layer_factor(vertices, volume, body.half_gap, 0.0, thickness)
+
+
+def _loose(kinematics: Kinematics, free: BoolArray) -> BoolArray:
+    """Atoms that are neither unknowns nor inside the mesh. Collective."""
+    loose = ~free
+    assert kinematics.interpolation is not None
+    indptr = kinematics.interpolation.getValuesCSR()[0]
+    held = np.diff(indptr)[::3] > 0
+    for atoms in kinematics.unknowns.comm.allgather(kinematics.owned_atoms[held]):
+        loose[atoms] = False
+    return loose

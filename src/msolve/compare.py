@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Comparison of a coupled solution with the full atomistic one on the same domain.
+
+Lifts the coupled solution to every atom of the full model and measures the difference in the discrete H1
+norm over nearest-neighbour bonds. It solves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+from scipy import spatial
+
+from msolve.assemble import Assembly
+from msolve.crystal import nearest_neighbour_bonds
+from msolve.kinematics import interpolation_matrix
+
+Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Error of a coupled solution against the full atomistic one.
+
+    Attributes:
+        total_h1: sqrt(Σ |e_i - e_j|²) over the bonds inside the rim, per period [Å].
+        tip_h1: The same over the bonds near the defect [Å].
+        relative_h1: ``total_h1`` over the same norm of the reference's corrector (its displacement minus
+            predictor and surface relaxation) [-].
+        largest: Largest displacement error of an atom inside the rim [Å].
+        energy: Energy of the full model at the lifted state minus that of its solution [eV per period].
+    """
+
+    total_h1: float
+    tip_h1: float
+    relative_h1: float
+    largest: float
+    energy: float
+
+
+def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
+    """Positions of all atoms of the full model in the coupled state, the same on every rank. Collective.
+
+    Free atoms of the coupled model keep their positions; all others follow the mesh field.
+
+    Returns:
+        Shape ``(n, 3)`` [Å], in the order of ``full.X``.
+    """
+    problem, body = coupled.problem, coupled.body
+    comm = problem.kinematics.unknowns.comm
+    X = full.X
+    y = X + body.relaxation(X) + body.predictor.displacement(X, t)
+    distance, match = spatial.cKDTree(X).query(coupled.X[coupled.free])
+    assert distance.max(initial=0.0) < 1e-6
+    follows = full.free.copy()
+    follows[match] = False
+    space = problem.kinematics.space
+    assert space is not None
+    owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
+    interpolation = interpolation_matrix(space, X, owned, follows)
+    v, moved = interpolation.createVecRight(), interpolation.createVecLeft()
+    v.array[:] = problem.snapshot(z, t).nodes[: space.n_owned_nodes].ravel()
+    interpolation.mult(v, moved)
+    y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
+    if body.far_field is not body.predictor:
+        beyond = ~full.free
+        y[beyond] = X[beyond] + body.relaxation(X)[beyond] + body.far_field.displacement(X[beyond], t)
+    y[match] = problem.gather(z, t)[coupled.free]
+    return y
+
+
+def unknowns_of(full: Assembly, y: Array, t: float) -> PETSc.Vec:
+    """Unknowns of the full model that place its atoms at ``y``. Collective."""
+    problem = full.problem
+    z = problem.kinematics.unknowns.vector()
+    base = problem.gather(z, t)
+    begin = z.getOwnershipRange()[0]
+    atoms = problem.kinematics.owned_atoms[full.free[problem.kinematics.owned_atoms]]
+    blocks = problem.kinematics.unknowns.atom[atoms]
+    components = problem.kinematics.unknowns.components
+    values = z.array.reshape(-1, components)
+    values[blocks - begin // components] = (y - base)[atoms, :components]
+    z.array = values.ravel()
+    return z
+
+
+def compare(
+    full: Assembly,
+    lifted: Array,
+    solution: PETSc.Vec,
+    t: float,
+    *,
+    rim: float,
+    tip_radius: float,
+    tip: tuple[float, float] = (0.0, 0.0),
+) -> tuple[Comparison, Array]:
+    """Measure a lifted state against the solution of the full model. Collective.
+
+    Args:
+        full: Full atomistic model.
+        lifted: Positions from ``lift_to``.
+        solution: Its solution.
+        t: Load parameter.
+        rim: Width of the ring at the outer boundary that is left out [Å].
+        tip_radius: Radius of the zone that counts as the defect's own [Å].
+        tip: Centre of that zone [Å].
+
+    Returns:
+        ``(comparison, error)``: numbers, and the error of each atom, shape ``(n, 3)`` [Å].
+    """
+    body, X = full.body, full.X
+    reference = full.problem.gather(solution, t)
+    error = lifted - reference
+    corrector = reference - X - body.relaxation(X) - body.far_field.displacement(X, t)
+    r = np.hypot(X[:, 0], X[:, 1])
+    inside = r < body.radius - rim
+    near = np.hypot(X[:, 0] - tip[0], X[:, 1] - tip[1]) < tip_radius
+    i, j = _bonds(full)
+    total = _h1(error, i, j, inside)
+    gradient = solution.duplicate()
+    energy = full.problem.evaluate(unknowns_of(full, lifted, t), t, gradient)
+    energy -= full.problem.evaluate(solution, t, gradient)
+    return (
+        Comparison(
+            total_h1=total,
+            tip_h1=_h1(error, i, j, near),
+            relative_h1=total / _h1(corrector, i, j, inside),
+            largest=float(np.linalg.norm(error[inside], axis=1).max()),
+            energy=energy,
+        ),
+        error,
+    )
+
+
+def _bonds(full: Assembly) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Nearest-neighbour bonds of the reference crystal, those across a crack left out."""
+    crystal = full.body.crystal
+    i, j, _ = nearest_neighbour_bonds(
+        full.X, crystal.period, 1.05 * crystal.nearest_neighbour_distance
+    )
+    cut = np.zeros(len(i), dtype=bool)
+    for x_tip, x_plane in full.body.slits:
+        sides = (full.X[i, 1] > x_plane) != (full.X[j, 1] > x_plane)
+        cut |= sides & (np.minimum(full.X[i, 0], full.X[j, 0]) < x_tip)
+    return i[~cut], j[~cut]
+
+
+def _h1(e: Array, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], where: BoolArray) -> float:
+    chosen = where[i] & where[j]
+    return float(np.sqrt(np.sum((e[i[chosen]] - e[j[chosen]]) ** 2)))
