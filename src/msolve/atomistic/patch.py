@@ -341,7 +341,7 @@ def cluster_energy(
 
 
 def _check(model: SiteModel, numbers: IntArray) -> None:
-    strange = sorted(set(np.unique(numbers).tolist()) - model.numbers)
+    strange = sorted({int(z) for z in np.unique(numbers)} - model.numbers)
     if strange:
         raise UnsupportedError(
             f"the potential {model.name} knows the atomic numbers {sorted(model.numbers)}, "

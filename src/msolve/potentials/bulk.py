@@ -50,7 +50,7 @@ class BulkCell:
                 f"the Cauchy-Born law of a crystal with {crystal.n_basis} atoms per primitive cell "
                 "needs relaxed inner shifts, which are not available; use method: atomistic"
             )
-        strange = set(np.unique(crystal.numbers).tolist()) - model.numbers
+        strange = {int(z) for z in crystal.numbers} - model.numbers
         if strange:
             raise UnsupportedError(
                 f"the potential {model.name} knows the atomic numbers {sorted(model.numbers)}, "

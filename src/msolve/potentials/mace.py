@@ -154,7 +154,7 @@ def load_mace(path: str | Path, device: str = "cpu") -> MACE:
     file = Path(path)
     if not file.is_file():
         raise CaseError(["cannot be read: no such file"], source=str(file))
-    with _quiet_import():
+    with quiet_import():
         try:
             import mace.modules  # noqa: F401  (the pickle refers to it)
         except ImportError as error:
@@ -211,7 +211,7 @@ def _with_rows(rows: torch.Tensor, n: int) -> torch.Tensor:
 
 
 @contextmanager
-def _quiet_import() -> Iterator[None]:
+def quiet_import() -> Iterator[None]:
     """Keep mace's import and pickles from changing the process.
 
     mace 0.3.16 switches off torch's safe loading for the whole process by an environment variable,

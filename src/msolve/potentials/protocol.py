@@ -39,26 +39,45 @@ class FeatureHalo(Protocol):
 
 @runtime_checkable
 class SiteModel(Protocol):
-    """An interatomic potential given by its site energies.
+    """An interatomic potential given by its site energies. The properties may be attributes."""
 
-    Attributes:
-        name: What to call it in messages and outputs.
-        cutoff: Length beyond which an edge has no effect [Å].
-        layers: Number of message-passing layers, 1 for strictly local models.
-        exchange: Whether features are exchanged between layers. If so, a halo of one cutoff is
-            enough and ``site_energy`` is collective.
-        numbers: Atomic numbers it was made for.
-        gives: Subset of ``{"energy", "gradient", "site_energy", "hessian_product"}``.
-        device: Where its tensors live, ``"cpu"`` or ``"cuda"``.
-    """
+    @property
+    def name(self) -> str:
+        """What to call it in messages and outputs."""
+        ...
 
-    name: str
-    cutoff: float
-    layers: int
-    exchange: bool
-    numbers: frozenset[int]
-    gives: frozenset[str]
-    device: str
+    @property
+    def cutoff(self) -> float:
+        """Length beyond which an edge has no effect [Å]."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Number of message-passing layers, 1 for strictly local models."""
+        ...
+
+    @property
+    def exchange(self) -> bool:
+        """Whether features are exchanged between layers.
+
+        If so, a halo of one cutoff is enough and ``site_energy`` is collective.
+        """
+        ...
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Atomic numbers it was made for."""
+        ...
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Subset of ``{"energy", "gradient", "site_energy", "hessian_product"}``."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where its tensors live, ``"cpu"`` or ``"cuda"``."""
+        ...
 
     @property
     def reach(self) -> float:

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Checks that potentials from elsewhere can be put through, and a small model to test with.
+
+Each check raises ``AssertionError`` with the law that is broken and by how much. Not imported by
+the library itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import ArrayLike, NDArray
+
+from msolve.atomistic import AtomisticPatch
+from msolve.potentials.protocol import SiteModel
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Largest relative errors that :func:`check_potential` accepts.
+
+    Attributes:
+        step: Step of the central differences [Å].
+        gradient: Gradient against differences of the energy.
+        hessian: Hessian product against differences of the gradient.
+        exact: Laws that hold up to round-off.
+    """
+
+    step: float = 1e-4
+    gradient: float = 1e-6
+    hessian: float = 1e-5
+    exact: float = 1e-10
+
+
+def check_potential(
+    model: SiteModel,
+    positions: Array,
+    numbers: ArrayLike,
+    cell: ArrayLike,
+    periodic: ArrayLike,
+    rng: np.random.Generator,
+    tolerances: Tolerances = Tolerances(),  # noqa: B008  (frozen)
+) -> None:
+    """Put a potential through the laws that msolve relies on.
+
+    Weighted energies are sums of weighted site energies; the gradient and the Hessian product are
+    derivatives; the Hessian is symmetric; moving all atoms together changes nothing; turning an
+    open cluster changes no energy; what lies beyond the reach of a site does not change its energy.
+
+    Args:
+        model: The potential.
+        positions: Some atoms, off their equilibrium places, shape ``(n, 3)`` [Å].
+        numbers: Atomic numbers, shape ``(n,)``.
+        cell: Lattice vectors as rows, shape ``(3, 3)`` [Å].
+        periodic: Which axes are periodic, shape ``(3,)``.
+        rng: Source of weights and directions.
+        tolerances: What is accepted.
+
+    Raises:
+        AssertionError: A law is broken.
+
+    Note:
+        Serial.
+    """
+    x = np.asarray(positions, dtype=np.float64)
+    n = len(x)
+    patch = AtomisticPatch(MPI.COMM_SELF, model, numbers, cell, periodic, x, np.ones(n, dtype=bool))
+    # Some sites without weight, as in a coupled problem.
+    weight = rng.random(n) * (rng.random(n) < 0.7)
+    d, other = rng.normal(size=(2, n, 3))
+    energy, gradient = patch.evaluate(x, weight)
+    product = patch.hessian_product(x, weight, d)
+    _same("Σ wᵢ εᵢ", energy, weight @ patch.site_energies(x), tolerances.exact)
+    slope = _difference(lambda s: patch.evaluate(x + s * d, weight)[0], tolerances.step)
+    _assert(abs(slope) > 1e-8, f"the energy does not change along a random direction: {slope}")
+    _same("gradient · direction", float(np.sum(gradient * d)), slope, tolerances.gradient)
+    change = _difference(lambda s: patch.evaluate(x + s * d, weight)[1], tolerances.step)
+    _same("Hessian product", product, change, tolerances.hessian)
+    symmetric = float(np.sum(d * patch.hessian_product(x, weight, other)))
+    _same("symmetry of the Hessian", float(np.sum(other * product)), symmetric, tolerances.exact)
+    size = float(np.abs(gradient).max())
+    _assert(
+        float(np.abs(gradient.sum(axis=0)).max()) < n * tolerances.exact * size,
+        f"the gradients do not add up to zero: {gradient.sum(axis=0)}",
+    )
+    _check_open_cluster(model, x, numbers, rng, tolerances)
+
+
+def _check_open_cluster(
+    model: SiteModel, x: Array, numbers: ArrayLike, rng: np.random.Generator, accept: Tolerances
+) -> None:
+    def sites(at: Array, z: ArrayLike) -> Array:
+        every = np.ones(len(at), dtype=bool)
+        patch = AtomisticPatch(MPI.COMM_SELF, model, z, np.eye(3), [False] * 3, at, every)
+        return patch.site_energies(at)
+
+    before = sites(x, numbers)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    _same("energies of the turned cluster", sites(x @ turn.T, numbers), before, accept.exact)
+    z = np.append(np.asarray(numbers), np.asarray(numbers)[0])
+    far = x.max(axis=0) + np.array([1.01 * model.reach, 0.0, 0.0])
+    beyond = sites(np.vstack([x, far]), z)[:-1]
+    _same("energies with an atom out of reach", beyond, before, accept.exact)
+    near = x[0] + 0.5 * model.cutoff * np.array([0.6, 0.0, 0.8])
+    within = sites(np.vstack([x, near]), z)[0]
+    _assert(abs(within - before[0]) > 1e-10, "an atom at half the cutoff changes no site energy")
+
+
+def _difference(function: Callable[[float], Any], h: float) -> Any:
+    """Central difference of fourth order at 0."""
+    near, far = function(h) - function(-h), function(2 * h) - function(-2 * h)
+    return (8 * near - far) / (12 * h)
+
+
+def _same(law: str, found: Any, expected: Any, tolerance: float) -> None:
+    scale = max(float(np.abs(expected).max()), 1e-12)
+    error = float(np.abs(np.asarray(found) - np.asarray(expected)).max()) / scale
+    _assert(error < tolerance, f"{law}: relative error {error:.2e}, accepted {tolerance:.0e}")
+
+
+def _assert(holds: bool, message: str) -> None:
+    if not holds:
+        raise AssertionError(message)
+
+
+def write_tiny_mace(
+    path: str | Path, numbers: tuple[int, ...] = (74,), seed: int = 0, **options: Any
+) -> None:
+    """Write a small MACE model with random weights: exact arithmetic, no physics.
+
+    Two layers, 8 scalar features, spherical harmonics up to l = 1, cutoff 5 Å.
+
+    Args:
+        path: File to write.
+        numbers: Atomic numbers it accepts, ascending.
+        seed: Seed of the weights.
+        options: Arguments of ``mace.modules.ScaleShiftMACE`` that differ from these.
+
+    Raises:
+        ImportError: mace-torch is not installed.
+    """
+    import torch
+
+    from msolve.potentials.mace import quiet_import
+
+    with quiet_import():
+        from e3nn import o3
+        from mace import modules
+    settings: dict[str, Any] = {
+        "r_max": 5.0,
+        "num_bessel": 6,
+        "num_polynomial_cutoff": 5,
+        "max_ell": 1,
+        "interaction_cls": modules.RealAgnosticResidualInteractionBlock,
+        "interaction_cls_first": modules.RealAgnosticResidualInteractionBlock,
+        "num_interactions": 2,
+        "num_elements": len(numbers),
+        "hidden_irreps": o3.Irreps("8x0e"),
+        "MLP_irreps": o3.Irreps("8x0e"),
+        "atomic_energies": -np.arange(1.0, 1.0 + len(numbers)),
+        "avg_num_neighbors": 26.0,
+        "atomic_numbers": list(numbers),
+        "correlation": 2,
+        "gate": torch.nn.functional.silu,
+        "radial_MLP": [16, 16],
+        "atomic_inter_scale": 5.0,
+        "atomic_inter_shift": 0.1,
+    }
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            torch.save(modules.ScaleShiftMACE(**(settings | options)), path)
+    finally:
+        torch.set_default_dtype(before)
