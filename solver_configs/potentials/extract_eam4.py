@@ -49,10 +49,8 @@ def evaluate(
     (ax, _, _), (bx, by, _), (cx, cy, cz) = cell.tolist()  # LAMMPS wants a lower triangular cell
     region = f"region box prism 0 {ax!r} 0 {by!r} 0 {cz!r} {bx!r} {cx!r} {cy!r} units box"
     kim = potential[0].startswith("kim")
-    lmp.commands_list(
-        [potential[0] if kim else "units metal", "atom_style atomic", "atom_modify map array"]
-        + ["boundary p p p", region, "create_box 1 box"]
-    )
+    lmp.command(potential[0] if kim else "units metal")
+    lmp.commands_list(["atom_style atomic", "atom_modify map array", region, "create_box 1 box"])
     n = len(positions)
     lmp.create_atoms(n, list(range(1, n + 1)), [1] * n, positions.ravel().tolist())
     lmp.commands_list(["mass 1 183.84", *(potential[1:] if kim else potential)])
