@@ -178,7 +178,7 @@ def write_tiny_mace(
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), quiet_import():
             torch.manual_seed(seed)
             torch.save(modules.ScaleShiftMACE(**(settings | options)), path)
     finally:

@@ -168,7 +168,8 @@ class AtomisticPatch:
             up to the gradient of the total energy.
 
         Raises:
-            ConvergenceError: The energy or gradient is not finite.
+            ConvergenceError: The energy, the gradient or a position is not finite (raised on every
+                rank if the potential exchanges features, else on the ranks where it is so).
 
         Note:
             Collective if the potential exchanges features.
@@ -177,7 +178,17 @@ class AtomisticPatch:
         energy, part = weighted_energy(
             self.model, chosen.near, positions[chosen.rows], chosen.own_weight, chosen.halo
         )
-        _require_finite(self.model, energy, part)
+        # Edges of atoms without a place are in no list, so the places have to be looked at too.
+        finite = bool(
+            np.isfinite(energy) and np.isfinite(part).all() and np.isfinite(positions).all()
+        )
+        if self.model.exchange:
+            finite = self.comm.allreduce(finite, op=MPI.LAND)
+        if not finite:
+            raise ConvergenceError(
+                f"the energy of the atoms ({self.model.name}) is not finite: atoms coincide or "
+                "have left the range of the potential; try smaller load steps"
+            )
         return energy, self._expand(part, chosen)
 
     def hessian_product(self, positions: Array, weight: Array, direction: Array) -> Array:
@@ -361,11 +372,3 @@ def _place_among_owned(owner: IntArray, n_ranks: int) -> IntArray:
     place = np.empty_like(owner)
     place[order] = np.arange(len(owner)) - first[owner[order]]
     return place
-
-
-def _require_finite(model: SiteModel, energy: float, gradient: Array) -> None:
-    if not (np.isfinite(energy) and np.isfinite(gradient).all()):
-        raise ConvergenceError(
-            f"the energy of the atoms ({model.name}) is not finite: atoms coincide, or have left "
-            "the range of the potential; try smaller load steps"
-        )

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The atomistic engine gives the same numbers on any number of ranks, also with empty ones."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from msolve.testing import write_tiny_mace
+
+WORKER = Path(__file__).with_name("engine_ranks_worker.py")
+EAM4 = Path(__file__).parents[2] / "solver_configs/potentials/w_eam4.eam.fs"
+RELATIVE = 1e-12  # sums in another order; anything worse is a wrong halo
+
+
+def run(n_ranks, kind, model, out):
+    if shutil.which("mpirun") is None:
+        pytest.skip("mpirun is not installed")
+    command = ["mpirun", "-n", str(n_ranks), sys.executable, str(WORKER), kind, str(model), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    with np.load(out) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module", params=["eam", "mace"])
+def engine(request, tmp_path_factory):
+    """Kind, model file, and its numbers on one rank."""
+    folder = tmp_path_factory.mktemp("ranks")
+    model = EAM4
+    if request.param == "mace":
+        pytest.importorskip("mace", reason="mace-torch is not installed")
+        model = folder / "tiny.model"
+        write_tiny_mace(model)
+    return request.param, model, run(1, request.param, model, folder / "one.npz")
+
+
+@pytest.mark.parametrize("n_ranks", [2, 3, 4])
+def test_same_numbers_on_any_number_of_ranks(engine, n_ranks, tmp_path):
+    kind, model, expected = engine
+    found = run(n_ranks, kind, model, tmp_path / "out.npz")
+    assert found.pop("empty_ranks") == 1
+    for key, values in found.items():
+        scale = np.abs(expected[key]).max()
+        assert scale > 1e-2, key
+        assert np.abs(values - expected[key]).max() < RELATIVE * scale, key

@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""MACE models driven layer by layer, against mace-torch's own energies and forces."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from msolve.atomistic import AtomisticPatch, cluster_energy
+from msolve.errors import CaseError, UnsupportedError
+from msolve.potentials import load_potential
+from msolve.potentials.mace import quiet_import
+from msolve.testing import check_potential, write_tiny_mace
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+with quiet_import():
+    modules = pytest.importorskip("mace.modules", reason="mace-torch is not installed")
+
+VARIANTS = {
+    "two layers": {},
+    "one layer": {"num_interactions": 1},
+    "three layers of vectors, two elements": {
+        "num_interactions": 3,
+        "max_ell": 2,
+        "hidden_irreps": "4x0e+4x1o",
+        "numbers": (23, 74),
+    },
+    "repulsion, first layer without skip": {
+        "pair_repulsion": True,
+        "interaction_cls_first": "RealAgnosticInteractionBlock",
+    },
+    "density normalised": {
+        "interaction_cls": "RealAgnosticDensityResidualInteractionBlock",
+        "interaction_cls_first": "RealAgnosticDensityInteractionBlock",
+    },
+}
+
+
+def write(path, variant):
+    with quiet_import():
+        from e3nn import o3
+    options = dict(VARIANTS[variant])
+    for key in ("interaction_cls", "interaction_cls_first"):
+        if key in options:
+            options[key] = getattr(modules, options[key])
+    if "hidden_irreps" in options:
+        options["hidden_irreps"] = o3.Irreps(options["hidden_irreps"])
+    write_tiny_mace(path, **options)
+    return path
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def model_file(request, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("mace") / "tiny.model", request.param)
+
+
+@pytest.fixture(scope="module")
+def model(model_file):
+    return load_potential(model_file, "mace")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("mace") / "tiny.model", "two layers")
+
+
+def atoms(model, seed=0):
+    """A rattled slab, one thin cell deep."""
+    rng = np.random.default_rng(seed)
+    corner = np.stack(np.meshgrid(range(3), range(2), range(1), indexing="ij"), -1).reshape(-1, 3)
+    x = 3.2 * np.concatenate([corner, corner + 0.5]) + rng.normal(scale=0.1, size=(12, 3))
+    return x, rng.choice(sorted(model.numbers), 12), np.diag([9.6, 6.4, 3.2])
+
+
+def reference(path, x, z, cell, periodic):
+    from ase import Atoms
+
+    with quiet_import():
+        from mace.calculators import MACECalculator
+
+        os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # as mace's own import would
+        calculator = MACECalculator(model_paths=str(path), device="cpu", default_dtype="float64")
+        system = Atoms(numbers=z, positions=x, cell=cell, pbc=periodic)
+        system.calc = calculator
+        return system.get_potential_energy(), system.get_forces()
+
+
+@pytest.mark.parametrize("periodic", [(True, True, True), (False, False, False)])
+def test_energy_and_gradient_are_those_of_mace(model_file, model, periodic):
+    x, z, cell = atoms(model)
+    energy, gradient = cluster_energy(model, x, z, cell, periodic)
+    expected, force = reference(model_file, x, z, cell, periodic)
+    assert np.abs(force).max() > 1e-3
+    assert energy == pytest.approx(expected, rel=1e-12)
+    assert np.abs(gradient + force).max() < 1e-10 * np.abs(force).max()
+
+
+def test_laws(model):
+    x, z, cell = atoms(model)
+    check_potential(model, x, z, cell, (True, False, True), np.random.default_rng(2))
+
+
+def test_declares_its_layers_and_reach(tiny):
+    model = load_potential(tiny, "mace")
+    assert (model.layers, model.cutoff, model.reach) == (2, 5.0, 10.0)
+    assert model.numbers == {74} and model.exchange and model.name == "tiny.model"
+
+
+def test_sites_without_weight_are_left_out_without_a_trace(tiny):
+    model = load_potential(tiny, "mace")
+    rng = np.random.default_rng(3)
+    grid = np.stack(np.meshgrid(range(8), range(2), range(2), indexing="ij"), -1).reshape(-1, 3)
+    x = 3.0 * grid + rng.normal(scale=0.1, size=grid.shape)
+    n, z = len(x), np.full(len(x), 74)
+    weight, d = np.where(x[:, 0] < 5.0, 0.7, 0.0), rng.normal(size=x.shape)
+    everywhere, needed = (
+        AtomisticPatch(MPI.COMM_SELF, model, z, np.eye(3), [False] * 3, x, mask)
+        for mask in (np.ones(n, dtype=bool), weight > 0)
+    )
+    sites = everywhere.site_energies(x)
+    for patch in (everywhere, needed):
+        energy, gradient = patch.evaluate(x, weight)
+        assert energy == pytest.approx(weight @ sites, rel=1e-13)
+        beyond = x[:, 0] > 5.0 + model.reach
+        assert beyond.any() and not gradient[beyond].any()
+        known = patch.site_energies(x)
+        assert np.allclose(known[weight > 0], sites[weight > 0], rtol=1e-13)
+    assert np.isnan(needed.site_energies(x)[weight == 0]).all()
+    a, b = (patch.evaluate(x, weight)[1] for patch in (everywhere, needed))
+    assert np.abs(a).max() > 1e-3 and np.allclose(a, b, atol=1e-14)
+    a, b = (patch.hessian_product(x, weight, d) for patch in (everywhere, needed))
+    assert np.abs(a).max() > 1e-3 and np.allclose(a, b, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_atoms_out_of_sight_of_each_other(tiny, n):
+    model = load_potential(tiny, "mace")
+    x = np.array([[0.0, 0, 0], [0, 0, 50.0]])[:n]
+    z = np.full(n, 74)
+    energy, gradient = cluster_energy(model, x, z, np.eye(3), [False] * 3)
+    assert energy == pytest.approx(reference(tiny, x, z, np.eye(3), False)[0], rel=1e-12)
+    assert not gradient.any()
+    patch = AtomisticPatch(MPI.COMM_SELF, model, z, np.eye(3), [False] * 3, x, np.ones(n))
+    assert not patch.hessian_product(x, np.ones(n), np.ones((n, 3))).any()
+
+
+def test_loading_does_not_change_the_process(tiny):
+    import logging
+
+    variable = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(variable), list(logging.getLogger().handlers)
+    load_potential(tiny, "mace")
+    assert (os.environ.get(variable), list(logging.getLogger().handlers)) == before
+
+
+def test_bad_files_are_input_errors(tmp_path):
+    with pytest.raises(CaseError, match="no such file"):
+        load_potential(tmp_path / "none.model", "mace")
+    (tmp_path / "text.model").write_text("not a model")
+    with pytest.raises(CaseError, match="no model file of mace-torch"):
+        load_potential(tmp_path / "text.model", "mace")
+    (tmp_path / "dict.model").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(CaseError, match="text|dict"):
+        load_potential(tmp_path / "dict.model", "mace")
+
+
+def test_other_sorts_of_model_are_refused_by_name(tmp_path):
+    import torch
+
+    path = tmp_path / "heads.model"
+    write_tiny_mace(path, heads=["one", "two"], atomic_energies=np.zeros((2, 1)),
+                    atomic_inter_scale=[1.0, 1.0], atomic_inter_shift=[0.0, 0.0])  # fmt: skip
+    with pytest.raises(UnsupportedError, match="heads one, two"):
+        load_potential(path, "mace")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "linear.model")
+    with pytest.raises(UnsupportedError, match="Linear"):
+        load_potential(tmp_path / "linear.model", "mace")
+
+
+def test_unknown_elements_are_named(tiny):
+    model = load_potential(tiny, "mace")
+    with pytest.raises(UnsupportedError, match=r"\[74\].*\[26\]"):
+        cluster_energy(model, np.zeros((1, 3)), [26], np.eye(3), [False] * 3)
