@@ -54,7 +54,7 @@ def test_quantities_are_read(written, dimension, expected):
     ],
 )
 def test_what_is_no_quantity_is_told_what_would_do(written, dimension, message):
-    with pytest.raises(ValueError, match="needs|unit|finite") as caught:
+    with pytest.raises(ValueError, match=r"needs|unit|finite") as caught:
         dimension.value(written)
     assert message in str(caught.value)
 

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The input: a frozen model of everything a YAML file may say, and how it is read.
+
+``load_case`` turns a file into a ``Case``; ``reference`` writes the documentation of all keys from
+the same model. Nothing is built here: no potential is loaded, no mesh made, no rank known.
+"""
+
+from msolve.config.case import Case
+from msolve.config.loading import case_from_dict, load_case
+from msolve.config.quantities import StressIntensity
+from msolve.config.reference import reference
+from msolve.config.sections import (
+    AffineLoad,
+    Compare,
+    Continuum,
+    Core,
+    Coupling,
+    CrystalInput,
+    Defect,
+    Domain,
+    Handshake,
+    KFieldLoad,
+    Mesh,
+    Orientation,
+    Output,
+    Potential,
+    RegionsInput,
+    Solver,
+    Strain,
+)
+
+__all__ = [
+    "AffineLoad",
+    "Case",
+    "Compare",
+    "Continuum",
+    "Core",
+    "Coupling",
+    "CrystalInput",
+    "Defect",
+    "Domain",
+    "Handshake",
+    "KFieldLoad",
+    "Mesh",
+    "Orientation",
+    "Output",
+    "Potential",
+    "RegionsInput",
+    "Solver",
+    "Strain",
+    "StressIntensity",
+    "case_from_dict",
+    "load_case",
+    "reference",
+]

@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""A whole input, and the checks that need more than one of its sections.
+
+Checks that need a potential (its range, its elements, the crystal it prefers) are made when the
+problem is built.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from msolve.config.sections import (
+    AffineLoad,
+    Compare,
+    Continuum,
+    Coupling,
+    CrystalInput,
+    Defect,
+    Domain,
+    KFieldLoad,
+    Mesh,
+    Output,
+    Potential,
+    RegionsInput,
+    Section,
+    Solver,
+)
+
+ENERGY_METHODS = ("bqce", "bgfc", "bgfc_deferred")
+
+
+class Problems(ValueError):
+    """Several problems, each told as ``key.path = value: what would do``."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep them apart; ``str`` joins them."""
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+class Case(Section):
+    """Everything one run needs to know. Lengths are plain numbers in Å once it is read."""
+
+    name: str = Field(
+        default="case", min_length=1, description="Name of the run; default: the file's."
+    )
+    crystal: CrystalInput = Field(description="Crystal and orientation.")
+    potential: Potential = Field(description="Interatomic potential.")
+    domain: Domain = Field(description="Size of the body.")
+    regions: RegionsInput | None = Field(
+        default=None, description="Atomistic zones; needed by all methods but `atomistic`."
+    )
+    mesh: Mesh = Field(default=Mesh(), description="Finite-element mesh.")
+    defect: Defect = Field(default=Defect(), description="Vacancies or a crack.")
+    load: Annotated[AffineLoad | KFieldLoad, Field(discriminator="kind")] = Field(
+        description="What happens at the outer boundary."
+    )
+    coupling: Coupling = Field(default=Coupling(), description="Coupling method.")
+    continuum: Continuum = Field(default=Continuum(), description="Law of the finite elements.")
+    solver: Solver = Field(default=Solver(), description="Tolerances and linear algebra.")
+    compare: Compare = Field(
+        default=Compare(), description="Comparison with the full atomistic model."
+    )
+    output: Output = Field(default=Output(), description="What is written.")
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Remember the folder that relative file names start from."""
+        self._folder = (context or {}).get("folder", Path())
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Case:
+        problems = [
+            *_crystal_problems(self),
+            *_file_problems(self),
+            *_load_problems(self),
+            *_region_problems(self),
+            *_size_problems(self),
+        ]
+        if problems:
+            raise Problems(problems)
+        return self
+
+    def path(self, file: str) -> Path:
+        """Where a file named in the input lies."""
+        return self._folder / file
+
+    @property
+    def output_directory(self) -> Path:
+        """Folder for all output."""
+        return Path(self.output.directory or f"results/{self.name}")
+
+    @property
+    def vacancies(self) -> tuple[tuple[float, float, float], ...]:
+        """Points [Å] whose nearest atom is missing; empty unless the defect is a vacancy."""
+        if self.defect.kind != "vacancy":
+            return ()
+        return self.defect.positions or ((0.0, 0.0, 0.0),)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether there is a continuum at all."""
+        return self.coupling.method != "atomistic"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole input with all defaults written out; JSON-able, and itself a valid input."""
+        return self.model_dump(mode="json")
+
+
+def _crystal_problems(case: Case) -> list[str]:
+    crystal, problems = case.crystal, []
+    given = {"cell": crystal.cell, "basis": crystal.basis, "elements": crystal.elements}
+    if crystal.structure == "cell":
+        problems += [
+            f"crystal.{key}: missing; structure `cell` needs it"
+            for key, value in given.items()
+            if value is None
+        ]
+        if crystal.basis and crystal.elements and len(crystal.basis) != len(crystal.elements):
+            problems.append(
+                f"crystal.elements = {', '.join(crystal.elements)}: needs one element for each of "
+                f"the {len(crystal.basis)} atoms of the basis"
+            )
+        return problems
+    if crystal.element is None:
+        problems.append("crystal.element: missing; needs the symbol of an element, e.g. W")
+    problems += [
+        f"crystal.{key}: only with crystal.structure = cell"
+        for key, value in given.items()
+        if value is not None
+    ]
+    hexagonal = crystal.structure in ("hcp", "hexagonal")
+    fixed = crystal.lattice_constant != "from_potential"
+    if hexagonal and fixed and crystal.c == "from_potential":
+        problems.append("crystal.c: missing; needed where crystal.lattice_constant is a length")
+    return problems
+
+
+def _file_problems(case: Case) -> list[str]:
+    potential, mesh, problems = case.potential, case.mesh, []
+    if potential.kind != "toy" and potential.file is None:
+        problems.append(f"potential.file: missing; potential.kind = {potential.kind} needs a file")
+    if potential.kind == "toy" and potential.file is not None:
+        problems.append(f"potential.file = {potential.file}: not with potential.kind = toy")
+    if case.coupled and mesh.kind == "file" and mesh.file is None:
+        problems.append("mesh.file: missing; mesh.kind = file needs it")
+    if mesh.kind != "file" and mesh.file is not None:
+        problems.append(f"mesh.file = {mesh.file}: needs mesh.kind = file")
+    return problems
+
+
+def _load_problems(case: Case) -> list[str]:
+    load, defect, problems = case.load, case.defect, []
+    if isinstance(load, KFieldLoad):
+        if defect.kind != "crack":
+            problems.append("load.kind = k_field: needs defect.kind = crack; affine would do")
+        problems += [f"load.K = {K}: must be greater than 0" for K in load.K if K.value <= 0]
+    elif (load.F is None) == (load.strain is None):
+        problems.append("load: needs either F or strain")
+    if defect.kind != "vacancy" and defect.positions:
+        problems.append("defect.positions: only with defect.kind = vacancy")
+    return problems
+
+
+def _region_problems(case: Case) -> list[str]:
+    regions, problems = case.regions, []
+    if not case.coupled:
+        return []
+    method = case.coupling.method
+    if regions is None:
+        return [f"regions: missing; coupling.method = {method} needs atomistic cores"]
+    if (regions.core_radius is None) == (not regions.cores):
+        return ["regions: needs either core_radius or cores"]
+    if method in ENERGY_METHODS and regions.blend == 0:
+        problems.append(
+            f"regions.blend = 0 angstrom: coupling.method = {method} needs a blending zone; "
+            "'8 angstrom' would do, or method bqcf"
+        )
+    cores = regions.all_cores
+    for index, core in enumerate(cores):
+        extent = math.hypot(*core.centre[:2]) + core.radius + regions.blend
+        if extent >= case.domain.radius:
+            key = "core_radius" if regions.core_radius is not None else f"cores.{index}"
+            problems.append(
+                f"regions.{key}: core and blend reach to {extent:g} angstrom; domain.radius = "
+                f"{case.domain.radius:g} angstrom must be larger"
+            )
+    defects = ((0.0, 0.0, 0.0),) if case.defect.kind == "crack" else case.vacancies
+    what = "the crack tip" if case.defect.kind == "crack" else "the vacancy"
+    problems += [
+        f"regions: {what} at ({x:g}, {y:g}) angstrom lies in no core"
+        for x, y, _ in defects
+        if all(math.hypot(x - c.centre[0], y - c.centre[1]) > c.radius for c in cores)
+    ]
+    return problems
+
+
+def _size_problems(case: Case) -> list[str]:
+    radius, problems = case.domain.radius, []
+    for x, y, _ in case.vacancies:
+        if math.hypot(x, y) >= radius:
+            problems.append(f"defect.positions: ({x:g}, {y:g}) angstrom lies outside the domain")
+    if case.compare.atomistic and case.compare.rim >= radius:
+        problems.append(
+            f"compare.rim = {case.compare.rim:g} angstrom: must be smaller than domain.radius"
+        )
+    mesh = case.mesh
+    sizes = (mesh.spacing, mesh.h_max)
+    if all(isinstance(size, float) for size in sizes) and sizes[0] > sizes[1]:  # type: ignore[operator]
+        problems.append("mesh.h_max: must not be smaller than mesh.spacing")
+    return problems

@@ -1,0 +1,350 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The sections of an input: every key with its type, its default and what it means.
+
+Defaults stand here and nowhere else, as what they are once read: lengths in Å, energy gradients in
+eV/Å. Checks that need more than one section are in ``case``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from msolve.config.quantities import (
+    Accepts,
+    Fractions,
+    Gradient,
+    Intensities,
+    LargestSize,
+    LatticeLength,
+    Matrix,
+    Miller,
+    PetscOptions,
+    Point,
+    PositiveLength,
+    Spacing,
+    StrainValue,
+    Symbol,
+    Vectors,
+    Width,
+)
+
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=0), Accepts("integer >= 0")]
+PositiveCount = Annotated[int, Field(strict=True, ge=1), Accepts("integer >= 1")]
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys and numbers that are not finite are errors."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+    )
+
+
+class Orientation(Section):
+    """Lattice directions along the laboratory axes, mutually orthogonal and right-handed."""
+
+    x1: Miller = Field(description="Direction in which a crack runs.")
+    x2: Miller | None = Field(
+        default=None, description="Normal of the crack plane; by default normal to x1 and x3."
+    )
+    x3: Miller = Field(description="Direction of the front, along which the body is periodic.")
+
+
+class CrystalInput(Section):
+    """The perfect crystal and how it lies in the laboratory."""
+
+    structure: Literal["bcc", "fcc", "diamond", "hcp", "hexagonal", "triangular", "cell"] = Field(
+        description="Name of the lattice, or `cell` for one given by `cell`, `basis`, `elements`."
+    )
+    element: Symbol | None = Field(
+        default=None, description="Species; not used with structure `cell`."
+    )
+    lattice_constant: LatticeLength = Field(
+        default="from_potential",
+        description="Edge of the customary cell. `from_potential`: the stress-free crystal of the "
+        "potential in use, for structure `cell` starting from the given vectors.",
+    )
+    c: LatticeLength = Field(
+        default="from_potential",
+        description="Length along the sixfold axis of hcp and hexagonal crystals.",
+    )
+    cell: Vectors | None = Field(
+        default=None, description="Lattice vectors, with structure `cell`."
+    )
+    basis: tuple[tuple[float, float, float], ...] | None = Field(
+        default=None, description="Fractional coordinates of the atoms, with structure `cell`."
+    )
+    elements: tuple[Symbol, ...] | None = Field(
+        default=None, description="Species of each atom of the basis, with structure `cell`."
+    )
+    orientation: Orientation = Field(description="Which lattice directions are the axes.")
+
+
+class Potential(Section):
+    """The interatomic potential, which also gives the continuum: no second set of constants."""
+
+    kind: Literal["eam", "mace", "toy"] = Field(
+        description="`eam`: table in eam.alloy or eam.fs format. `mace`: model file of mace-torch "
+        "(a pickle: load only files you trust). `toy`: built-in model for the triangular lattice."
+    )
+    file: str | None = Field(
+        default=None,
+        description="File of the potential, relative to the input file; not with `toy`.",
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu", description="Where it is evaluated."
+    )
+
+    @field_validator("file")
+    @classmethod
+    def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
+        return _existing(file, info)
+
+
+class Domain(Section):
+    """The body: a disc around the origin, one lattice period thick, periodic along the front."""
+
+    radius: PositiveLength = Field(description="Radius of the disc.")
+
+
+class Core(Section):
+    """One fully atomistic zone."""
+
+    centre: Point = Field(default=(0.0, 0.0, 0.0), description="Its centre.")
+    radius: PositiveLength = Field(description="Its radius.")
+
+
+class RegionsInput(Section):
+    """Where the model is atomistic and how wide it blends into the continuum."""
+
+    core_radius: PositiveLength | None = Field(
+        default=None, description="Radius of a single core around the origin; instead of `cores`."
+    )
+    cores: tuple[Core, ...] = Field(
+        default=(), description="Several cores, or one that lies elsewhere."
+    )
+    blend: Width = Field(default=8.0, description="Width of the blending zone around the cores.")
+
+    @property
+    def all_cores(self) -> tuple[Core, ...]:
+        """The cores, whichever way they were given."""
+        if self.core_radius is None:
+            return self.cores
+        return (Core.model_construct(centre=(0.0, 0.0, 0.0), radius=self.core_radius),)
+
+
+class Mesh(Section):
+    """The finite-element mesh; not used by method `atomistic`."""
+
+    kind: Literal["matching", "free", "file"] = Field(
+        default="matching",
+        description="`matching`: nodes lie on the atoms in and around the cores. `free`: the mesh "
+        "ignores the atoms. `file`: read from `file`.",
+    )
+    spacing: Spacing = Field(
+        default="lattice",
+        description="Edge length in the fine zones of a free mesh. `lattice`: the distance of "
+        "nearest neighbours.",
+    )
+    growth: float = Field(
+        default=1.5,
+        ge=0,
+        le=3,
+        description="Exponent by which edges grow with distance from the cores.",
+    )
+    h_max: LargestSize = Field(default="unbounded", description="Longest edge.")
+    seed: Count = Field(
+        default=0, description="Turns a free mesh, so that several can be compared."
+    )
+    file: str | None = Field(
+        default=None,
+        description="Mesh in gmsh's format, relative to the input file, lengths in angstrom; its "
+        "physical groups `outer`, `upper_flank`, `lower_flank` name the boundary.",
+    )
+    degree: Literal[1, 2] = Field(default=1, description="Polynomial degree of the displacement.")
+
+    @field_validator("file")
+    @classmethod
+    def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
+        return _existing(file, info)
+
+
+class Defect(Section):
+    """What is not perfect about the crystal."""
+
+    kind: Literal["none", "vacancy", "crack"] = Field(
+        default="none",
+        description="`vacancy`: atoms are missing. `crack`: cut along x2 = 0 for x1 < 0, between "
+        "two atomic layers; the tip is the origin.",
+    )
+    positions: tuple[Point, ...] = Field(
+        default=(),
+        description="Vacancies: the atom nearest to each point is left out. Default: the origin.",
+    )
+
+
+class Strain(Section):
+    """Components of a symmetric small strain in laboratory axes (e12 is the tensor component)."""
+
+    e11: StrainValue = Field(default=0.0, description="Stretch along x1.")
+    e22: StrainValue = Field(default=0.0, description="Stretch along x2.")
+    e33: StrainValue = Field(default=0.0, description="Stretch along x3.")
+    e23: StrainValue = Field(
+        default=0.0, description="Shear of x2 and x3, half the change of angle."
+    )
+    e13: StrainValue = Field(
+        default=0.0, description="Shear of x1 and x3, half the change of angle."
+    )
+    e12: StrainValue = Field(
+        default=0.0, description="Shear of x1 and x2, half the change of angle."
+    )
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The strain tensor, shape ``(3, 3)`` [-]."""
+        return np.array(
+            [
+                [self.e11, self.e12, self.e13],
+                [self.e12, self.e22, self.e23],
+                [self.e13, self.e23, self.e33],
+            ]
+        )
+
+
+class AffineLoad(Section):
+    """A homogeneous deformation of the outer boundary."""
+
+    kind: Literal["affine"] = Field(description="Homogeneous deformation.")
+    F: Matrix | None = Field(default=None, description="Deformation gradient at full load.")
+    strain: Strain | None = Field(
+        default=None, description="Small strain at full load, F = 1 + strain; instead of `F`."
+    )
+    steps: Fractions = Field(
+        default=(1.0,), description="Load steps, as fractions of the full load."
+    )
+    predictor: Flag = Field(
+        default=True,
+        description="Whether the unknowns correct the homogeneous field, or start from zero.",
+    )
+
+    @property
+    def deformation(self) -> NDArray[np.float64]:
+        """Deformation gradient at full load, shape ``(3, 3)`` [-]."""
+        if self.F is not None:
+            return np.array(self.F)
+        return np.eye(3) + (self.strain.matrix if self.strain is not None else 0.0)
+
+
+class KFieldLoad(Section):
+    """The anisotropic near-tip field of a mode-I crack at the outer boundary."""
+
+    kind: Literal["k_field"] = Field(description="K-field of a crack.")
+    K: Intensities = Field(
+        description="Stress intensity of each load step, absolute or in `K_G`, Griffith's value "
+        "for the surface energy of the potential."
+    )
+    predictor: Flag = Field(
+        default=True, description="Whether the unknowns correct the K-field, or start from zero."
+    )
+
+
+class Handshake(Section):
+    """What tells the finite elements about free surfaces."""
+
+    kind: Literal["slab", "none"] = Field(
+        default="slab",
+        description="`slab`: relaxation and half layer of crack flanks, from a relaxed slab of the "
+        "potential; nothing to do without a crack. `none`: plain finite elements.",
+    )
+
+
+class Coupling(Section):
+    """How atoms and continuum are joined."""
+
+    method: Literal["bqce", "bgfc", "bgfc_deferred", "bqcf", "atomistic"] = Field(
+        default="bgfc_deferred",
+        description="`bgfc_deferred`: blended energy with ghost-force correction, renewed until "
+        "the blended forces balance. `bqcf`: blended forces, by Newton. `bgfc`: one correction, "
+        "at the predictor. `bqce`: plain blended energy, for teaching. `atomistic`: no continuum.",
+    )
+    handshake: Handshake = Field(default=Handshake(), description="Free surfaces.")
+    max_corrections: Count = Field(
+        default=8, description="How often `bgfc_deferred` may renew its correction."
+    )
+    correction_tolerance: Gradient = Field(
+        default=1e-4,
+        description="Largest component of the blended force at which `bgfc_deferred` is done.",
+    )
+
+
+class Continuum(Section):
+    """The law of the finite elements; always the Cauchy-Born law of the potential."""
+
+    law: Literal["direct", "surrogate", "auto"] = Field(
+        default="auto",
+        description="`direct`: evaluate the potential at each quadrature point. `surrogate`: a fit "
+        "to it, with its error measured. `auto`: the surrogate for `mace`, direct otherwise.",
+    )
+
+
+class Solver(Section):
+    """Tolerances and linear algebra."""
+
+    gradient_tolerance: Gradient = Field(
+        default=1e-4,
+        description="Largest component of the gradient that counts as zero.",
+    )
+    max_iterations: PositiveCount = Field(default=300, description="Iterations before giving up.")
+    stability: Flag = Field(
+        default=True,
+        description="Compute the lowest eigenvalue of the Hessian after each load step, and step "
+        "off a saddle.",
+    )
+    petsc: PetscOptions = Field(
+        default={}, description="PETSc options, without dash and without the prefix `msolve_`."
+    )
+
+
+class Compare(Section):
+    """Measuring the error against the full atomistic model on the same domain."""
+
+    atomistic: Flag = Field(
+        default=False, description="Solve that model too; nothing to do with method `atomistic`."
+    )
+    rim: Width = Field(
+        default=8.0,
+        description="Width of the ring at the outer boundary that is left out.",
+    )
+    tip_radius: PositiveLength = Field(
+        default=9.0, description="Radius of the zone whose error is given separately."
+    )
+
+
+class Output(Section):
+    """What is written, and where."""
+
+    directory: str | None = Field(
+        default=None,
+        description="Folder for all output, relative to where the command runs; by default "
+        "`results/NAME`.",
+    )
+    fields: Flag = Field(default=True, description="Finite-element fields for ParaView.")
+    atoms: Flag = Field(default=True, description="Atoms for OVITO (extended XYZ).")
+    pictures: Flag = Field(default=True, description="Pictures (PNG).")
+
+
+def _existing(file: str | None, info: ValidationInfo) -> str | None:
+    folder = (info.context or {}).get("folder", Path())
+    if file is not None and not (folder / file).is_file():
+        raise ValueError(f"no such file in {folder.resolve()}")
+    return file
