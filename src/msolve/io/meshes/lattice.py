@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Triangulation of the atoms themselves: the part of a mesh whose nodes are lattice points only.
 
-A triangle of atoms is kept only if its circumscribed circle lies in a zone in which all atoms are
-known. Such triangles belong to the Delaunay triangulation of the infinite crystal, so no sliver of
-the rim gets in.
+Near the rim of the given atoms a Delaunay triangulation does not know of the atoms beyond and makes
+slivers. Triangles are therefore kept only as far as a zone needs them, and only if neither their
+edges nor their circumscribed circles are larger than those inside the zone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
-from msolve.io.meshes.data import boundary_edges, positively_oriented
+from msolve.io.meshes.data import boundary_edges, positively_oriented, signed_volumes
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -23,6 +23,8 @@ BoolArray = NDArray[np.bool_]
 
 # Two coordinates closer than this are the same place [Å].
 SAME_PLACE = 1e-6
+# Triangles whose circumscribed circle is this much larger than their longest edge are flat.
+FLAT = 1e4
 # Square lattices have no unique Delaunay triangulation. Deforming them by this much (shear,
 # stretch), mirrored at the crack plane, makes all their diagonals run alike; far above round-off,
 # far below what changes any other choice.
@@ -89,18 +91,19 @@ def triangulate_lattice(
     """
     pieces = [np.arange(len(points))] if slit is None else _pieces(points, slit)
     triangles = np.concatenate([_delaunay(points, piece, slit) for piece in pieces])
-    centre, radius = _circumcircles(points, triangles)
-    flat = radius > 1e3 * np.median(radius)
+    radius = _circumradii(points, triangles)
+    edge = np.linalg.norm(points[triangles] - points[np.roll(triangles, 1, axis=1)], axis=2)
     middle = points[triangles].mean(axis=1)
-    within = (_distances(middle, centres) < radii).any(axis=1)
-    if not np.any(within & ~flat):
+    sound = radius < FLAT * edge.max(axis=1)
+    within = sound & (_distances(middle, centres) < radii).any(axis=1)
+    if not np.any(within):
         raise ValueError("the matching zone holds no triangle of atoms; give it a larger radius")
-    largest = 1.001 * float(radius[within & ~flat].max())
-    room = radii + 2 * largest + SAME_PLACE
-    known = (_distances(centre, centres) + radius[:, None] < room).any(axis=1)
-    triangles = _without_pinches(triangles[known & (radius <= largest)])
+    largest, longest = 1.001 * float(radius[within].max()), 1.001 * float(edge[within].max())
+    near = (_distances(points, centres) < radii + longest)[triangles].all(axis=1).any(axis=1)
+    of_crystal = sound & (radius < largest) & (edge.max(axis=1) < longest)
+    triangles = _without_pinches(triangles[near & of_crystal])
     outline = boundary_edges(triangles)
-    _check_cover(points, triangles, outline, centres, radii, slit, 2 * largest)
+    _check_cover(points, triangles, outline, centres, radii, slit, longest)
     return triangles, outline
 
 
@@ -154,18 +157,12 @@ def _delaunay(points: Array, piece: IntArray, slit: Slit | None) -> IntArray:
     return positively_oriented(points, triangles)
 
 
-def _circumcircles(points: Array, triangles: IntArray) -> tuple[Array, Array]:
+def _circumradii(points: Array, triangles: IntArray) -> Array:
     a, b, c = np.moveaxis(points[triangles], 1, 0)
-    ab, ac = b - a, c - a
-    twice = 2 * (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
-    # Flat triangles of the convex hull get a huge circle, which is what they have.
-    twice = np.where(np.abs(twice) < 1e-12, 1e-12, twice)
-    ab2, ac2 = np.sum(ab**2, axis=1), np.sum(ac**2, axis=1)
-    offset = (
-        np.column_stack([ac[:, 1] * ab2 - ab[:, 1] * ac2, ab[:, 0] * ac2 - ac[:, 0] * ab2])
-        / twice[:, None]
-    )
-    return a + offset, np.linalg.norm(offset, axis=1)
+    sides = [np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (b, c), (c, a))]
+    area = np.abs(signed_volumes(points, triangles))
+    # Flat triangles on the convex hull get the huge circle that they have.
+    return sides[0] * sides[1] * sides[2] / np.maximum(4 * area, 1e-12)
 
 
 def _distances(points: Array, centres: Array) -> Array:
@@ -182,7 +179,8 @@ def _without_pinches(triangles: IntArray) -> IntArray:
             return triangles
         on_outline = np.isin(triangles, starts).sum(axis=1)
         at_pinch = np.isin(triangles, pinched).any(axis=1)
-        triangles = triangles[~(at_pinch & (on_outline >= 2))]
+        loose = at_pinch & (on_outline >= 2)
+        triangles = triangles[~(loose if loose.any() else at_pinch)]
 
 
 def _check_cover(
