@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The command ``msolve``: reads arguments, runs, turns errors into messages and exit codes.
+
+Exit codes: 0 done, 1 a bug, 2 an input that cannot be run, 3 not converged. Under MPI each message
+appears once and every rank ends with the same code. Nothing heavy is imported before it is needed,
+so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from msolve import __version__
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from msolve.config import Case
+
+DONE, BUG, BAD_INPUT, NOT_CONVERGED = 0, 1, 2, 3
+
+PATIENCE = 5.0
+"""How long a failing rank waits for the others to fail as well before it ends them [s]."""
+
+USAGE = "msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]"
+
+
+class UsageError(Exception):
+    """Arguments that make no sense; the message says which."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code. Collective over all ranks that were started."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = _parser().parse_args(words)
+        verb, path = _verb(arguments.words)
+    except UsageError as error:
+        return _refuse(f"msolve: {error}\nusage: {USAGE}")
+    # Importing mpi4py.MPI starts MPI, and gives each rank its number.
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    together = comm.Dup()  # for agreeing on failures, whatever is under way on the other one
+    try:
+        return _work(verb, path, arguments, comm)
+    except Exception as error:
+        code, message = _explained(error)
+        if _all_fail(together):
+            if comm.rank == 0:
+                print(message, file=sys.stderr, flush=True)
+            together.Barrier()
+            return code
+        print(f"rank {comm.rank} of {comm.size}: {message}", file=sys.stderr, flush=True)
+        comm.Abort(code)
+        return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="msolve",
+        usage=USAGE,
+        description="Atomistic-continuum mechanics of crystals with defects.",
+        epilog="'msolve check CASE.yaml' validates the input and estimates the size of the problem. "
+        "Start it under mpirun to use several ranks. docs/input-reference.md lists all keys.",
+    )
+    parser.add_argument("words", nargs="*", metavar="CASE.yaml", help="input file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY.PATH=VALUE",
+        help="change one key of the input, e.g. --set regions.core_radius='18 angstrom'",
+    )
+    parser.add_argument(
+        "--petsc",
+        default="",
+        metavar="OPTIONS",
+        help="PETSc options in one string, e.g. --petsc='-msolve_root_ksp_monitor'; they win over "
+        "those of the input",
+    )
+    parser.add_argument("--version", action="version", version=f"msolve {__version__}")
+    return parser
+
+
+def _verb(words: Sequence[str]) -> tuple[str, str]:
+    if len(words) == 1 and words[0] != "check":
+        return "run", words[0]
+    if len(words) == 2 and words[0] == "check":
+        return "check", words[1]
+    if not words or words == ["check"]:
+        raise UsageError("name an input file")
+    raise UsageError(f"one input file at a time, found: {' '.join(words)}")
+
+
+def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Comm) -> int:
+    case = _read(path, arguments.overrides, comm)
+    # PETSc takes its options when it starts, which importing msolve.run makes it do.
+    import petsc4py
+
+    petsc4py.init(["msolve", *shlex.split(arguments.petsc)], comm=comm)
+    from msolve import run
+
+    if verb == "check":
+        run.check_case(case, comm)
+        return DONE
+    result = run.run_case(case, comm)
+    return DONE if result.status == "converged" else NOT_CONVERGED
+
+
+def _read(path: str, overrides: Sequence[str], comm: MPI.Comm) -> Case:
+    """Read the input on rank 0 and share it, so that all ranks see the same file. Collective."""
+    from msolve.config import load_case
+    from msolve.errors import CaseError
+
+    outcome: Case | tuple[list[str], str] | None = None
+    if comm.rank == 0:
+        try:
+            outcome = load_case(path, overrides)
+        except CaseError as error:
+            outcome = (error.problems, error.source)
+    outcome = comm.bcast(outcome)
+    if isinstance(outcome, tuple):
+        raise CaseError(*outcome)
+    assert outcome is not None
+    return outcome
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    """Exit code and message of an error; bugs keep their traceback."""
+    from msolve.errors import CaseError, ConvergenceError, UnsupportedError
+
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
+    if isinstance(error, (CaseError, UnsupportedError)):
+        return BAD_INPUT, f"{error}{notes}"
+    if isinstance(error, ConvergenceError):
+        return NOT_CONVERGED, f"not converged: {error}{notes}"
+    return BUG, "".join(traceback.format_exception(error)).rstrip()
+
+
+def _all_fail(together: MPI.Comm) -> bool:
+    """Whether every rank comes here within ``PATIENCE``. Collective if it returns true."""
+    arrival = together.Ibarrier()
+    deadline = time.monotonic() + PATIENCE
+    while not arrival.Test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _refuse(message: str) -> int:
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.rank == 0:
+        print(message, file=sys.stderr, flush=True)
+    MPI.COMM_WORLD.Barrier()
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

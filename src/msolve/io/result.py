@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""What a run found, and ``result.json``, which other programs read.
+
+The keys of that file are the attributes of the classes below; they are documented in
+``docs/outputs.md`` and do not change their meaning. Fields and atoms are written elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from msolve import __version__
+
+FORMAT = 1
+"""Version of the layout of ``result.json``; grows when a key changes its meaning."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One load step.
+
+    Attributes:
+        index: Counts from 0.
+        load: Amplitude, in ``load_unit``.
+        load_unit: ``"K_G"``, ``"eV/angstrom^2.5"``, or ``"1"`` for the fraction of a homogeneous
+            deformation.
+        energy: Energy of the model that was solved, per period along the front and relative to the
+            perfect crystal where msolve knows it [eV]; nan if the method has no energy.
+        residual_norm: Largest component of the residual at the end [eV/Å].
+        iterations: Iterations of all solvers together.
+        converged: Whether the residual met its tolerance.
+        free_atoms: Atoms that are unknowns.
+        evaluated_atoms: Atoms whose site energies are computed.
+        mesh_nodes: Nodes of the finite-element mesh; 0 without one.
+        unknowns: Displacement components that are solved for.
+        lowest_eigenvalue: Lowest eigenvalue of the Hessian relative to linear elasticity [-];
+            ``None`` if it was not asked for.
+        tip_position: Where the crack tip is, (x1, x2) in the reference crystal [Å]; ``None``
+            without a crack.
+        seconds: Wall time by phase.
+        histories: Largest residual component [eV/Å] per iteration, by solver, in order.
+    """
+
+    index: int
+    load: float
+    load_unit: str
+    energy: float
+    residual_norm: float
+    iterations: int
+    converged: bool
+    free_atoms: int
+    evaluated_atoms: int
+    mesh_nodes: int
+    unknowns: int
+    lowest_eigenvalue: float | None = None
+    tip_position: tuple[float, float] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    histories: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """The last load step against the full atomistic model on the same domain.
+
+    Attributes:
+        total_h1: Error norm inside the rim, see ``docs/conventions.md`` [Å per period].
+        tip_h1: The same norm over the bonds near the tip or defect [Å per period].
+        relative_h1: ``total_h1`` over the norm of the reference's own corrector [-].
+        max_displacement_error: Largest displacement error of an atom inside the rim [Å].
+        energy_error: Energy of the full model at the lifted solution minus at its own [eV/period].
+        atomistic_atoms: Free atoms of the full model.
+        atomistic_iterations: Iterations it took.
+        atomistic_seconds: Wall time of its solve.
+    """
+
+    total_h1: float
+    tip_h1: float
+    relative_h1: float
+    max_displacement_error: float
+    energy_error: float
+    atomistic_atoms: int
+    atomistic_iterations: int
+    atomistic_seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A whole run.
+
+    Attributes:
+        status: ``"converged"`` or ``"not converged"``.
+        case: The input with all defaults written out; it can be run again.
+        versions: Of msolve and of what it stands on.
+        ranks: Number of MPI ranks.
+        material: What the potential gave, by name: ``lattice_constant`` [Å], ``period`` [Å],
+            ``elastic_constants`` (6 x 6 Voigt matrix in laboratory axes [GPa]),
+            ``surface_energy`` [J/m²], ``K_G`` [MPa√m]; the last two for cracks.
+        steps: Load steps in order.
+        comparison: Error against the full atomistic model, if it was asked for.
+        seconds: Wall time of the run, by phase, the phases of the steps left out.
+        files: Other files of the run, relative to ``result.json``.
+    """
+
+    status: str
+    case: Mapping[str, Any]
+    versions: Mapping[str, str]
+    ranks: int
+    material: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    comparison: ComparisonResult | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+
+
+def write_result(path: str | Path, result: Result) -> None:
+    """Write ``result.json``; a reader never sees half a file. Call it on one rank.
+
+    Numbers that are not finite become ``null``, because JSON has no word for them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {"format": FORMAT, **asdict(result)}
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(json.dumps(_plain(whole), indent=1, allow_nan=False) + "\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of msolve, Python and of those packages it uses that are installed."""
+    found = {"msolve": __version__, "python": platform.python_version()}
+    packages = {
+        "dolfinx": "fenics-dolfinx",
+        "petsc4py": "petsc4py",
+        "slepc4py": "slepc4py",
+        "mpi4py": "mpi4py",
+        "numpy": "numpy",
+        "torch": "torch",
+        "mace": "mace-torch",
+    }
+    for name, distribution in packages.items():
+        try:
+            found[name] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in the types that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
