@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
+
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from msolve.atomistic import AtomisticPatch
@@ -47,7 +48,7 @@ def check_potential(
     cell: ArrayLike,
     periodic: ArrayLike,
     rng: np.random.Generator,
-    tolerances: Tolerances = Tolerances(),  # noqa: B008  (frozen)
+    tolerances: Tolerances = Tolerances(),
 ) -> None:
     """Put a potential through the laws that msolve relies on.
 

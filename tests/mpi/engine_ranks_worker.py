@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Run by test_engine_ranks.py under mpirun: evaluates patches and writes what all ranks add up to.
 
-Usage: engine_ranks_worker.py KIND MODEL OUT.npz
+Usage: engine_ranks_worker.py OUT.npz KIND=MODEL ...
 """
 
 import sys
@@ -25,8 +25,9 @@ def notched_disc(rng):
     """A rattled disc, one period thick, with a notch and one atom far away from all others."""
     oriented = Crystal.bcc(3.165, 74).oriented([1, -1, 0], [1, 1, 0], [0, 0, 1])
     sites = oriented.sites(
-        lambda X: (np.hypot(X[:, 0], X[:, 1]) < RADIUS)
-        & ~((X[:, 0] < 0) & (np.abs(X[:, 1]) < 2.0)),
+        lambda X: (
+            (np.hypot(X[:, 0], X[:, 1]) < RADIUS) & ~((X[:, 0] < 0) & (np.abs(X[:, 1]) < 2.0))
+        ),
         [[-RADIUS, RADIUS], [-RADIUS, RADIUS]],
     )
     x = sites.positions + 0.05 * rng.normal(size=sites.positions.shape)
@@ -127,11 +128,8 @@ def check_halo(comm):
     assert abs(left - right) < 1e-12
 
 
-def main(kind, path, out):
-    comm = MPI.COMM_WORLD
-    warnings.simplefilter("ignore")
-    check_failing_together(comm)
-    check_halo(comm)
+def check_engine(comm, kind, path):
+    """Put one potential through all of the above; gives what the ranks add up to."""
     model = load_potential(path, kind)
     rng = np.random.default_rng(0)
     x, numbers, period = notched_disc(rng)
@@ -144,10 +142,22 @@ def main(kind, path, out):
         whole = totals(comm, patch, x, weight, directions)
         check_rebuild(comm, patch, x, weight, whole["energy"])
         check_not_finite(comm, patch, x, weight)
-        found |= {f"{name}: {key}": value for key, value in whole.items()}
-    empty = comm.allreduce(int(patch.n_owned == 0), op=MPI.SUM)
+        found |= {f"{kind}, {name}: {key}": value for key, value in whole.items()}
+    empty_ranks = comm.allreduce(int(patch.n_owned == 0), op=MPI.SUM)
+    assert empty_ranks == (1 if comm.size > 1 else 0)
+    return found
+
+
+def main(out, *models):
+    comm = MPI.COMM_WORLD
+    warnings.simplefilter("ignore")
+    check_failing_together(comm)
+    check_halo(comm)
+    found = {}
+    for each in models:
+        found |= check_engine(comm, *each.split("=", 1))
     if comm.rank == 0:
-        np.savez(out, empty_ranks=empty, **found)
+        np.savez(out, **found)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Neighbour lists and patches of atoms on one rank; tests/mpi has several."""
 
+from mpi4py import MPI
+
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 from msolve.atomistic import AtomisticPatch, cluster_energy, find_edges
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError

@@ -84,7 +84,9 @@ def test_strong_compression_brings_in_more_neighbours(bulk):
     assert bulk.energy_density(F)[0][0] * bulk.volume == pytest.approx(energy, rel=1e-12)
 
 
-@pytest.mark.parametrize("F", [np.diag([1.0, 0.3, 1.0]), np.diag([1.0, -1.0, 1.0]), np.eye(3) * np.nan])
+@pytest.mark.parametrize(
+    "F", [np.diag([1.0, 0.3, 1.0]), np.diag([1.0, -1.0, 1.0]), np.eye(3) * np.nan]
+)
 def test_impossible_deformations_are_reported(bulk, F):
     with pytest.raises(ConvergenceError, match="smaller load steps"):
         bulk.energy_density(F[None])

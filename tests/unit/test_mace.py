@@ -5,9 +5,10 @@
 import os
 import pickle
 
+from mpi4py import MPI
+
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 from msolve.atomistic import AtomisticPatch, cluster_energy
 from msolve.errors import CaseError, UnsupportedError
@@ -82,7 +83,6 @@ def reference(path, x, z, cell, periodic):
     with quiet_import():
         from mace.calculators import MACECalculator
 
-        os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # as mace's own import would
         calculator = MACECalculator(model_paths=str(path), device="cpu", default_dtype="float64")
         system = Atoms(numbers=z, positions=x, cell=cell, pbc=periodic)
         system.calc = calculator

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Failing together, halos and owners on one rank; tests/mpi has the rest."""
 
+from mpi4py import MPI
+
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 from msolve.errors import CaseError
 from msolve.parallel import Halo, all_or_none, bisect_owners

@@ -212,13 +212,14 @@ def _with_rows(rows: torch.Tensor, n: int) -> torch.Tensor:
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Keep mace's import and pickles from changing the process.
+    """Import mace and e3nn, and read their pickles, without a change to the process.
 
-    mace 0.3.16 switches off torch's safe loading for the whole process by an environment variable,
-    logs to the root logger, which would install a handler there, and prints.
+    e3nn 0.4.4 needs torch's safe loading switched off by an environment variable, which mace sets
+    for good; both log to the root logger, which would install a handler there; mace prints.
     """
     variable = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(variable)
+    os.environ[variable] = "1"
     root, silent = logging.getLogger(), logging.NullHandler()
     root.addHandler(silent)
     try:
