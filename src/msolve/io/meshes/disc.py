@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +51,20 @@ class Grading:
         r = np.linalg.norm(points[:, None] - self.centres[None], axis=2)
         ratio = np.maximum(r / self.radii, 1.0).min(axis=1)
         return np.minimum(self.spacing * ratio**self.growth, self.h_max)
+
+    def scalar(self) -> Callable[[float, float], float]:
+        """The same for one point, without arrays: a mesh generator asks for it a million times."""
+        zones = [
+            (float(x), float(y), float(r))
+            for (x, y), r in zip(self.centres, self.radii, strict=True)
+        ]
+        spacing, growth, h_max = self.spacing, self.growth, self.h_max
+
+        def at(x1: float, x2: float) -> float:
+            ratio = min(math.hypot(x1 - c1, x2 - c2) / radius for c1, c2, radius in zones)
+            return min(spacing * max(ratio, 1.0) ** growth, h_max)
+
+        return at
 
 
 def disc_mesh(
@@ -97,7 +113,7 @@ def disc_mesh(
     points, edges = outline_of_ring(radius, points, shared, slit, size, turn)
     loops = closed_loops(points, edges)
     used = np.concatenate(loops)
-    filled, new_triangles = fill([points[loop] for loop in loops], size)
+    filled, new_triangles = fill([points[loop] for loop in loops], size.scalar())
     number = np.concatenate([used, len(points) + np.arange(len(filled) - len(used))])
     points = np.concatenate([points, filled[len(used) :]])
     cells = positively_oriented(points, np.concatenate([triangles, number[new_triangles]]))
@@ -122,9 +138,9 @@ def _zone(
     if slit is not None:
         points = slit.put_on_surface(points)
     triangles, outline = triangulate_lattice(points, centres, radii, slit)
-    if np.linalg.norm(points[outline], axis=2).max() > radius - SAME_PLACE:
+    if np.linalg.norm(points[outline], axis=2).max() > radius - spacing / 2:
         raise ValueError(
-            f"the zones where the mesh matches the atoms reach out of the disc of {radius:g}"
+            f"the zones where the mesh matches the atoms reach the boundary of the disc, {radius:g}"
         )
     used, corners = np.unique(triangles, return_inverse=True)
     number = np.full(len(points), -1, dtype=np.int64)

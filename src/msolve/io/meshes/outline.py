@@ -69,7 +69,7 @@ def closed_loops(points: Array, edges: IntArray) -> list[IntArray]:
     """Corners of the closed polygons that directed edges make, the one with the largest area first.
 
     Raises:
-        ValueError: The polygons touch each other.
+        ValueError: The polygons touch or cross each other.
     """
     follower = {int(a): int(b) for a, b in edges}
     if len(follower) != len(edges):
@@ -80,8 +80,31 @@ def closed_loops(points: Array, edges: IntArray) -> list[IntArray]:
         while (node := follower.pop(loop[-1])) != loop[0]:
             loop.append(node)
         loops.append(np.array(loop, dtype=np.int64))
+    if _crossing(points[edges[:, 0]], points[edges[:, 1]]):
+        raise ValueError(
+            "a zone of the mesh reaches the boundary of the disc: make the disc larger or the "
+            "zone smaller"
+        )
     area = [_area(points[loop]) for loop in loops]
     return [loops[i] for i in np.argsort(area)[::-1]]
+
+
+def _crossing(start: Array, end: Array) -> bool:
+    """Whether any two segments cross inside both: the generator would not end on them."""
+
+    def side(a: Array, b: Array, c: Array) -> Array:
+        ab, ac = b - a, c - a
+        return np.asarray(np.sign(ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0]))
+
+    return any(
+        bool(
+            np.any(
+                (side(a, b, start) * side(a, b, end) < 0)
+                & (side(start, end, a) * side(start, end, b) < 0)
+            )
+        )
+        for a, b in zip(start, end, strict=True)
+    )
 
 
 def _area(corners: Array) -> float:

@@ -69,12 +69,12 @@ def gmsh_session() -> Iterator[ModuleType]:
             gmsh.finalize()
 
 
-def fill(loops: Sequence[Array], size: Callable[[Array], Array]) -> tuple[Array, IntArray]:
+def fill(loops: Sequence[Array], size: Callable[[float, float], float]) -> tuple[Array, IntArray]:
     """Triangulate what lies inside the first loop and outside the others, keeping their edges.
 
     Args:
         loops: Corners of closed polygons, shape ``(k, 2)`` each [Å]; the first encloses the rest.
-        size: Wanted edge length at points ``(n, 2)``, shape ``(n,)`` [Å].
+        size: Wanted edge length at (x1, x2) [Å].
 
     Returns:
         ``(points, triangles)``: the corners of the loops in the given order, then new points, shape
@@ -94,9 +94,7 @@ def fill(loops: Sequence[Array], size: Callable[[Array], Array]) -> tuple[Array,
             curves.append(gmsh.model.geo.addCurveLoop(lines))
         gmsh.model.geo.addPlaneSurface(curves)
         gmsh.model.geo.synchronize()
-        gmsh.model.mesh.setSizeCallback(
-            lambda dim, tag, x, y, z, lc: float(size(np.array([[x, y]]))[0])
-        )
+        gmsh.model.mesh.setSizeCallback(lambda dim, tag, x, y, z, lc: size(x, y))
         gmsh.model.mesh.generate(2)
         node_tags, coordinates, _ = gmsh.model.mesh.getNodes()
         _, triangle_nodes = gmsh.model.mesh.getElementsByType(2)
