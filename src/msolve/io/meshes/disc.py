@@ -135,25 +135,26 @@ def _zone(
         axis=1
     )
     points = _distinct(atoms[nearby, :2])
+    ends = None
     if slit is not None:
         points = slit.put_on_surface(points)
+        ends = crack_end(points, slit)
+        apart = np.linalg.norm(points[list(ends)][:, None] - centres, axis=2)
+        if not np.all((apart <= radii).any(axis=1)):
+            raise ValueError(
+                "the tip of the crack must lie in a zone where the mesh matches the atoms"
+            )
     triangles, outline = triangulate_lattice(points, centres, radii, slit)
     if np.linalg.norm(points[outline], axis=2).max() > radius - spacing / 2:
         raise ValueError(
             f"the zones where the mesh matches the atoms reach the boundary of the disc, {radius:g}"
         )
+    if slit is not None and ends is not None:
+        outline = outline[on_flank(points, outline, slit, ends) == 0]
     used, corners = np.unique(triangles, return_inverse=True)
     number = np.full(len(points), -1, dtype=np.int64)
     number[used] = np.arange(len(used))
-    points, outline = points[used], number[outline]
-    if slit is not None:
-        part = on_flank(points, outline, slit, crack_end(points, slit))
-        if not np.any(part == 2):
-            raise ValueError(
-                "the tip of the crack must lie in a zone where the mesh matches the atoms"
-            )
-        outline = outline[part == 0]
-    return points, corners.reshape(-1, 3), outline[:, ::-1]
+    return points[used], corners.reshape(-1, 3), number[outline[:, ::-1]]
 
 
 def _distinct(points: Array) -> Array:
