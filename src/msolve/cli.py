@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from msolve import __version__
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _work(verb, path, arguments, comm)
     except Exception as error:
-        code, message = _explained(error)
+        code, message = _explained(error, path)
         if _all_fail(together):
             if comm.rank == 0:
                 print(message, file=sys.stderr, flush=True)
@@ -73,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="msolve",
         usage=USAGE,
         description="Atomistic-continuum mechanics of crystals with defects.",
-        epilog="'msolve check CASE.yaml' validates the input and estimates the size of the problem. "
-        "Start it under mpirun to use several ranks. docs/input-reference.md lists all keys.",
+        epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem "
+        "is. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
     )
     parser.add_argument("words", nargs="*", metavar="CASE.yaml", help="input file")
     parser.add_argument(
@@ -106,7 +107,7 @@ def _verb(words: Sequence[str]) -> tuple[str, str]:
     raise UsageError(f"one input file at a time, found: {' '.join(words)}")
 
 
-def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Comm) -> int:
+def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Intracomm) -> int:
     case = _read(path, arguments.overrides, comm)
     # PETSc takes its options when it starts, which importing msolve.run makes it do.
     import petsc4py
@@ -121,7 +122,7 @@ def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Comm) -
     return DONE if result.status == "converged" else NOT_CONVERGED
 
 
-def _read(path: str, overrides: Sequence[str], comm: MPI.Comm) -> Case:
+def _read(path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> Case:
     """Read the input on rank 0 and share it, so that all ranks see the same file. Collective."""
     from msolve.config import load_case
     from msolve.errors import CaseError
@@ -139,11 +140,13 @@ def _read(path: str, overrides: Sequence[str], comm: MPI.Comm) -> Case:
     return outcome
 
 
-def _explained(error: Exception) -> tuple[int, str]:
+def _explained(error: Exception, path: str) -> tuple[int, str]:
     """Exit code and message of an error; bugs keep their traceback."""
-    from msolve.errors import CaseError, ConvergenceError, UnsupportedError
+    from msolve.errors import UNNAMED, CaseError, ConvergenceError, UnsupportedError
 
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
+    if isinstance(error, CaseError) and error.source == UNNAMED:
+        error = CaseError(error.problems, Path(path).name)
     if isinstance(error, (CaseError, UnsupportedError)):
         return BAD_INPUT, f"{error}{notes}"
     if isinstance(error, ConvergenceError):
@@ -151,7 +154,7 @@ def _explained(error: Exception) -> tuple[int, str]:
     return BUG, "".join(traceback.format_exception(error)).rstrip()
 
 
-def _all_fail(together: MPI.Comm) -> bool:
+def _all_fail(together: MPI.Intracomm) -> bool:
     """Whether every rank comes here within ``PATIENCE``. Collective if it returns true."""
     arrival = together.Ibarrier()
     deadline = time.monotonic() + PATIENCE

@@ -7,6 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+UNNAMED = "input"
+"""What a ``CaseError`` calls its source where the name of the file is not known."""
+
+
 class MsolveError(Exception):
     """Base of all of them."""
 
@@ -14,12 +18,12 @@ class MsolveError(Exception):
 class CaseError(MsolveError):
     """The input cannot be run as it stands. Holds every problem that was found."""
 
-    def __init__(self, problems: Iterable[str], source: str = "input"):
+    def __init__(self, problems: Iterable[str], source: str = UNNAMED) -> None:
+        """Build the message: one line per problem, each ``key.path = value: what would do``."""
         self.problems = list(problems)
         self.source = source
-        n = len(self.problems)
-        lines = [f"{source}: {n} problem{'s' if n != 1 else ''}", *(f"  {p}" for p in self.problems)]
-        super().__init__("\n".join(lines))
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        super().__init__("\n  ".join([f"{source}: {count}", *self.problems]))
 
 
 class UnsupportedError(MsolveError):
@@ -29,6 +33,7 @@ class UnsupportedError(MsolveError):
 class ConvergenceError(MsolveError):
     """A solver stopped before it reached its tolerance; ``step`` holds what it had by then."""
 
-    def __init__(self, message: str, step: object = None):
+    def __init__(self, message: str, step: object = None) -> None:
+        """Keep the step beside the message."""
         super().__init__(message)
         self.step = step
