@@ -23,6 +23,7 @@ from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_te
 from msolve.crystal import OrientedCrystal, Sites
 from msolve.errors import CaseError
 from msolve.handshake.slab import Slab, half_layer_factor
+from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.parallel import bisect_owners
 from msolve.potentials import SiteModel
@@ -113,15 +114,6 @@ class Body:
 
 
 @dataclass(frozen=True)
-class MeshInput:
-    """A mesh as it comes from a generator or a file; read on rank 0 only."""
-
-    points: Array
-    cells: IntArray
-    node_tags: dict[str, IntArray]
-
-
-@dataclass(frozen=True)
 class Assembly:
     """A problem ready to be solved, with what is needed to look at it.
 
@@ -155,7 +147,7 @@ def couple(
     comm: MPI.Comm,
     body: Body,
     regions: Regions,
-    mesh: MeshInput,
+    mesh: MeshData,
     *,
     degree: int = 1,
     quadrature_degree: int = 2,
@@ -168,7 +160,8 @@ def couple(
         comm: Communicator.
         body: What is solved.
         regions: Where the atoms are.
-        mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes.
+        mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes. Read
+            on rank 0 only.
         degree: Degree of the finite elements.
         quadrature_degree: Degree of the quadrature.
         prefix: PETSc options prefix.

@@ -1,0 +1,280 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""From a ``Case`` to objects: crystal, potential, load, regions, mesh, and the assembled problem.
+
+Checks here are those that need the potential; all others are made when the input is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpi4py import MPI
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import atomic_numbers, covalent_radii, reference_states
+
+from msolve.assemble import Assembly, Body, couple, full_atomistic
+from msolve.config import AffineLoad, Case, CrystalInput
+from msolve.crystal import Crystal, OrientedCrystal
+from msolve.errors import CaseError
+from msolve.handshake.slab import Slab, relax_slab
+from msolve.io.meshes import MeshData, Slit, disc_mesh, read_mesh
+from msolve.loads import Affine, KField, Predictor, Zero
+from msolve.parallel import all_or_none
+from msolve.potentials import SiteModel, load_potential
+from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
+from msolve.regions import Ball, Regions
+
+Array = npt.NDArray[np.float64]
+
+GPA = 160.21766  # 1 eV/Å³ [GPa]
+J_PER_M2 = 16.021766  # 1 eV/Å² [J/m²]
+MPA_ROOT_M = 1.6021766  # 1 eV/Å^2.5 [MPa√m]
+
+MATCHING_LAYERS = 2.0
+"""Nearest-neighbour distances of matching mesh beyond the blend."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a case means before any coupling.
+
+    Attributes:
+        case: The input.
+        body: What is solved.
+        loads: Amplitude of each load step: K [eV/Å^2.5], or the fraction of an affine load [-].
+        load_unit: Unit of what is reported as the load.
+        load_scale: Factor from amplitude to reported load.
+        slab: Relaxed slab of a crack's flanks, also where the handshake does not use it.
+        K_G: Griffith's stress intensity [eV/Å^2.5]; ``None`` without a crack.
+    """
+
+    case: Case
+    body: Body
+    loads: tuple[float, ...]
+    load_unit: str
+    load_scale: float
+    slab: Slab | None
+    K_G: float | None
+
+    @property
+    def regions(self) -> Regions:
+        """Atomistic regions of the case."""
+        given = self.case.regions
+        assert given is not None
+        cores = tuple(Ball(core.centre, core.radius) for core in given.all_cores)
+        return Regions(cores, given.blend)
+
+    def material(self) -> dict[str, object]:
+        """What the potential says of the crystal, in customary units, for ``result.json``."""
+        crystal = self.body.crystal
+        voigt = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+        stiffness = [[float(self.body.C[i, j, k, m]) * GPA for k, m in voigt] for i, j in voigt]
+        out: dict[str, object] = {
+            "lattice_constant": float(np.linalg.norm(crystal.crystal.axes[0])),
+            "period": crystal.period,
+            "elastic_constants": stiffness,
+        }
+        if self.slab is not None and self.K_G is not None:
+            out["surface_energy"] = self.slab.surface_energy * J_PER_M2
+            out["K_G"] = self.K_G * MPA_ROOT_M
+        return out
+
+
+def set_up(case: Case, comm: MPI.Comm) -> Setup:
+    """Load the potential and find the crystal, its constants, its surfaces and the loads. Collective.
+
+    Raises:
+        CaseError: The case does not fit the potential.
+    """
+    with all_or_none(comm, "preparing the crystal and its potential"):
+        device = case.potential.device
+        model = load_potential(
+            str(case.path(case.potential.file)) if case.potential.file else "toy",
+            case.potential.kind,
+            device,
+        )
+        crystal = _crystal(case.crystal, model)
+        bulk = BulkCell(model, crystal)
+        C = elastic_constants(bulk)
+        crack = case.defect.kind == "crack"
+        cleavage = crystal.cleavage() if crack else None
+        origin = np.zeros(3) if cleavage is None else cleavage.origin
+        slab, K_G, far_field = None, None, _affine(case)
+        if cleavage is not None:
+            # Four ranges deep, the two surfaces do not know of each other.
+            slab = relax_slab(model, crystal, origin, 4 * model.cutoff)
+            field = KField(C)
+            K_G = field.griffith_K(slab.surface_energy)
+            far_field = field if far_field is None else far_field
+        assert far_field is not None
+        body = Body(
+            crystal=crystal,
+            origin=origin,
+            model=model,
+            material=bulk,
+            C=C,
+            far_field=far_field,
+            predictor=far_field if case.load.predictor else Zero(),
+            radius=case.domain.radius,
+            vacancies=np.array(case.vacancies).reshape(-1, 3),
+            crack=crack,
+            half_gap=cleavage.half_gap if cleavage is not None else 0.0,
+            slab=slab if case.coupling.handshake.kind == "slab" else None,
+            components=2 if case.crystal.structure == "triangular" else 3,
+        )
+        setup = _with_loads(case, body, slab, K_G)
+        _check_reach(setup)
+    return setup
+
+
+def build_mesh(setup: Setup, comm: MPI.Comm) -> MeshData:
+    """Make or read the mesh on rank 0; the other ranks get an empty one. Collective."""
+    mesh: MeshData | None = None
+    with all_or_none(comm, "building the mesh"):
+        if comm.rank == 0:
+            mesh = _mesh(setup)
+    if mesh is None:
+        mesh = MeshData(np.zeros((0, 2)), np.zeros((0, 3), dtype=np.int64), {})
+    return mesh
+
+
+def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
+    """Assemble the problem of the case: coupled, or atomistic where there is no mesh. Collective."""
+    options = dict(setup.case.solver.petsc)
+    if mesh is None:
+        return full_atomistic(comm, setup.body, options=options)
+    return couple(
+        comm,
+        setup.body,
+        setup.regions,
+        mesh,
+        degree=setup.case.mesh.degree,
+        quadrature_degree=_quadrature_degree(setup),
+        options=options,
+    )
+
+
+def _quadrature_degree(setup: Setup) -> int:
+    # A predictor that is not affine varies inside elements, and so does the gradient of P2.
+    curved = setup.body.crack and setup.case.load.predictor
+    return 2 if curved or setup.case.mesh.degree > 1 else 1
+
+
+def _crystal(given: CrystalInput, model: SiteModel) -> OrientedCrystal:
+    relax = given.lattice_constant == "from_potential"
+    if given.structure == "cell":
+        assert given.cell and given.basis and given.elements
+        numbers = [atomic_numbers[e] for e in given.elements]
+        crystal = Crystal.from_cell(given.cell, given.basis, numbers)
+    else:
+        assert given.element is not None
+        crystal = _named_crystal(given, atomic_numbers[given.element])
+    unknown = sorted(set(crystal.numbers.tolist()) - set(model.numbers))
+    if unknown:
+        raise CaseError(
+            [f"crystal.element: the potential {model.name} does not know atomic number {unknown}"]
+        )
+    if relax:
+        crystal = relaxed_lattice(model, crystal)
+    turn = given.orientation
+    return crystal.oriented(turn.x1, turn.x2, turn.x3)
+
+
+def _named_crystal(given: CrystalInput, number: int) -> Crystal:
+    a = given.lattice_constant
+    if not isinstance(a, float):
+        a = _guess(given.structure, number)
+    if given.structure in ("hcp", "hexagonal"):
+        c = given.c if isinstance(given.c, float) else a * np.sqrt(8 / 3)
+        make = Crystal.hcp if given.structure == "hcp" else Crystal.hexagonal
+        return make(a, c, number)
+    if given.structure == "triangular":
+        # Layers so far apart that they do not meet: the crystal is flat.
+        return Crystal.triangular(a, 20 * a, number)
+    make = {"bcc": Crystal.bcc, "fcc": Crystal.fcc, "diamond": Crystal.diamond}[given.structure]
+    return make(a, number)
+
+
+def _guess(structure: str, number: int) -> float:
+    """A lattice constant to start the relaxation from [Å]."""
+    if structure == "triangular":
+        return 1.0
+    known = reference_states[number]
+    if known is not None and known.get("symmetry") == structure:
+        return float(known["a"])
+    neighbours = {"bcc": np.sqrt(3) / 2, "fcc": np.sqrt(0.5), "diamond": np.sqrt(3) / 4}
+    return float(2 * covalent_radii[number] / neighbours.get(structure, 1.0))
+
+
+def _affine(case: Case) -> Predictor | None:
+    if not isinstance(case.load, AffineLoad):
+        return None
+    F = case.load.deformation
+    if np.abs(F[:, 2] - [0, 0, 1]).max() > 1e-12:
+        raise CaseError(
+            [
+                f"load: the third column of F is {F[:, 2].tolist()}: the body is periodic along x3 and its "
+                "period is that of the crystal at rest; give strains in e11, e22, e12 or F with third column 0, 0, 1"
+            ]
+        )
+    return Affine(F)
+
+
+def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) -> Setup:
+    if isinstance(case.load, AffineLoad):
+        return Setup(case, body, tuple(case.load.steps), "1", 1.0, slab, K_G)
+    assert K_G is not None
+    loads = tuple(K.absolute(K_G) for K in case.load.K)
+    if all(K.relative for K in case.load.K):
+        return Setup(case, body, loads, "K_G", 1 / K_G, slab, K_G)
+    return Setup(case, body, loads, "MPa*m^0.5", MPA_ROOT_M, slab, K_G)
+
+
+def _check_reach(setup: Setup) -> None:
+    if not setup.case.coupled:
+        return
+    problems = setup.regions.check_fits(setup.body.radius, 2 * setup.body.margin)
+    if problems:
+        raise CaseError(problems)
+
+
+def _mesh(setup: Setup) -> MeshData:
+    case, body = setup.case, setup.body
+    given = case.mesh
+    if given.kind == "file":
+        assert given.file is not None
+        mesh = read_mesh(case.path(given.file))
+        if "outer" not in mesh.node_tags:
+            raise CaseError(
+                [f"mesh.file = {given.file}: has no physical group 'outer' for its outer boundary"]
+            )
+        return mesh
+    assert case.regions is not None
+    near = body.crystal.nearest_neighbour_distance
+    cores = case.regions.all_cores
+    radii = np.array([core.radius for core in cores]) + case.regions.blend + MATCHING_LAYERS * near
+    reach = float(np.max(np.linalg.norm([core.centre[:2] for core in cores], axis=1) + radii))
+    spacing = given.spacing if isinstance(given.spacing, float) else near
+    points = None
+    if given.kind == "matching":
+        # Vacant sites stay nodes: the mesh is that of the perfect crystal.
+        box = [(-reach - 6 * near, reach + 6 * near)] * 2
+        points = body.crystal.sites(None, box, body.origin).positions[:, :2]
+        spacing = near
+    try:
+        return disc_mesh(
+            body.radius,
+            spacing=spacing,
+            matching_radius=radii,
+            matching_points=points,
+            growth=given.growth,
+            h_max=given.h_max if isinstance(given.h_max, float) else np.inf,
+            slit=Slit(0.0, body.half_gap) if body.crack else None,
+            centres=[core.centre[:2] for core in cores],
+            seed=given.seed,
+        )
+    except ValueError as error:
+        raise CaseError([f"mesh: {error}"]) from error
