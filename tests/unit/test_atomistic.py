@@ -9,7 +9,7 @@ import pytest
 
 from msolve.atomistic import AtomisticPatch, cluster_energy, find_edges
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
-from msolve.potentials import load_potential
+from msolve.potentials import keep_freed_memory, load_potential
 from msolve.potentials.toy import toy_eam
 from msolve.testing import check_potential
 
@@ -177,6 +177,18 @@ def test_energies_that_are_not_finite_are_reported():
         patch.evaluate(broken, np.ones(len(x)))
 
 
+def test_site_energies_in_pieces(monkeypatch):
+    x = triangular()
+    whole = patch_of(x).site_energies(x)
+    monkeypatch.setattr("msolve.potentials.engine.PIECE", 50)
+    assert np.allclose(patch_of(x).site_energies(x), whole, rtol=1e-14)
+    assert whole.std() > 0.01
+
+
+def test_freed_memory_can_be_kept():
+    assert keep_freed_memory() in (True, False)
+
+
 def test_unknown_elements_and_kinds_are_named():
     with pytest.raises(UnsupportedError, match=r"\[1\].*\[6\]"):
         cluster_energy(toy_eam(), np.zeros((1, 3)), [6], np.eye(3), [False] * 3)
@@ -184,4 +196,4 @@ def test_unknown_elements_and_kinds_are_named():
         load_potential("x", "spam")
     with pytest.raises(CaseError, match=r"potential.device = tpu"):
         load_potential("", "toy", device="tpu")
-    assert load_potential("", "toy", device="auto").device in ("cpu", "cuda")
+    assert load_potential("", "toy", device="auto", local_rank=3).device[:4] in ("cpu", "cuda")

@@ -6,6 +6,14 @@ The only place that uses torch. Importing this package does not import it: ask f
 """
 
 from msolve.potentials.loading import load_potential, pick_device
+from msolve.potentials.memory import keep_freed_memory
 from msolve.potentials.protocol import ClosedForm, FeatureHalo, SiteModel
 
-__all__ = ["ClosedForm", "FeatureHalo", "SiteModel", "load_potential", "pick_device"]
+__all__ = [
+    "ClosedForm",
+    "FeatureHalo",
+    "SiteModel",
+    "keep_freed_memory",
+    "load_potential",
+    "pick_device",
+]

@@ -134,7 +134,7 @@ class BulkCell:
         if len(F) == 0:
             return []
         shell = self._shell(_shell_factor(F))
-        step = max(1, CHUNK[self.model.device] // len(shell))
+        step = max(1, CHUNK[torch.device(self.model.device).type] // len(shell))
         return [(slice(a, min(a + step, len(F))), shell) for a in range(0, len(F), step)]
 
     def _build_shell(self, factor: float) -> torch.Tensor:

@@ -45,7 +45,7 @@ class EAM:
 
     Args:
         tables: The tables.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
     """
 
     layers = 1

@@ -51,7 +51,7 @@ class HalfEdges:
 
 @dataclass(frozen=True)
 class Edges:
-    """Directed edges of the owned sites.
+    """Directed edges of the owned sites, ascending by centre.
 
     Either all edges of a site are here, or none.
 
@@ -76,7 +76,7 @@ class Edges:
         n_owned: int,
         device: str = "cpu",
     ) -> Edges:
-        """Copy an edge list to a device."""
+        """Copy an edge list, ascending by centre, to a device."""
         return cls(
             torch.as_tensor(np.ascontiguousarray(pair), device=device),
             torch.as_tensor(np.ascontiguousarray(shift), device=device),
@@ -99,6 +99,18 @@ class Edges:
         keep = (self.vectors(positions).square().sum(1) < length**2).nonzero()[:, 0]
         pair = torch.gather(self.pair, 1, keep.expand(2, -1))
         return Edges(pair, self.shift.index_select(0, keep), self.numbers, self.n_owned)
+
+    def pieces(self, size: int) -> list[tuple[slice, Edges]]:
+        """Runs of owned atoms with their edges, about ``size`` edges each; all are covered."""
+        ends = torch.bincount(self.pair[0], minlength=self.n_owned).cumsum(0).cpu().numpy()
+        found, edge, centre = [], 0, 0
+        while centre < self.n_owned:
+            stop = max(int(np.searchsorted(ends, edge + size, side="right")), centre + 1)
+            part = slice(edge, int(ends[stop - 1]))
+            piece = Edges(self.pair[:, part], self.shift[part], self.numbers, self.n_owned)
+            found.append((slice(centre, stop), piece))
+            edge, centre = part.stop, stop
+        return found
 
     @cached_property
     def halved(self) -> HalfEdges:

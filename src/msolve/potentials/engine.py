@@ -19,6 +19,9 @@ from msolve.potentials.protocol import ClosedForm, FeatureHalo, SiteModel
 
 Array = NDArray[np.float64]
 
+PIECE = 1_000_000
+"""Edges whose site energies are computed at once, to bound the memory."""
+
 
 def weighted_energy(
     model: SiteModel, near: ShortList, positions: Array, weight: Array, halo: FeatureHalo
@@ -59,10 +62,17 @@ def site_energies(model: SiteModel, near: ShortList, positions: Array, halo: Fea
     y = _tensor(model, positions)
     with torch.no_grad():
         short = near.at(y).shorter_than(model.cutoff, y)
-        energies = model.site_energy(
-            short.vectors(y), short.pair, short.numbers, short.n_owned, halo
-        )
+        if model.exchange:
+            energies = _sites(model, short, y, halo)
+        else:
+            energies = y.new_zeros(short.n_owned)
+            for sites, piece in short.pieces(PIECE):
+                energies[sites] = _sites(model, piece, y, halo)[sites]
     return energies.cpu().numpy()
+
+
+def _sites(model: SiteModel, edges: Edges, y: torch.Tensor, halo: FeatureHalo) -> torch.Tensor:
+    return model.site_energy(edges.vectors(y), edges.pair, edges.numbers, edges.n_owned, halo)
 
 
 class Linearisation:

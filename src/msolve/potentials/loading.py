@@ -11,7 +11,9 @@ from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.protocol import SiteModel
 
 
-def load_potential(path_or_name: str | Path, kind: str, device: str = "cpu") -> SiteModel:
+def load_potential(
+    path_or_name: str | Path, kind: str, device: str = "cpu", local_rank: int = 0
+) -> SiteModel:
     """Load a potential.
 
     Args:
@@ -19,6 +21,8 @@ def load_potential(path_or_name: str | Path, kind: str, device: str = "cpu") -> 
         kind: ``"eam"`` (eam.alloy or eam.fs table), ``"mace"`` (model file of mace-torch) or
             ``"toy"``.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is a device).
+        local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in
+            turn.
 
     Returns:
         The potential.
@@ -41,11 +45,18 @@ def load_potential(path_or_name: str | Path, kind: str, device: str = "cpu") -> 
         raise CaseError(
             [f"potential.kind = {kind}: no such kind; one of {', '.join(loaders)} would do"]
         )
-    return loaders[kind](path_or_name, pick_device(device))
+    return loaders[kind](path_or_name, pick_device(device, local_rank))
 
 
-def pick_device(device: str) -> str:
-    """Turn ``"auto"`` into a device that exists, and check the others.
+def pick_device(device: str, local_rank: int = 0) -> str:
+    """Turn what the user asked for into a device of torch.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        local_rank: Number of this rank on its node.
+
+    Returns:
+        ``"cpu"``, or ``"cuda:N"`` with N counted round the devices of the node.
 
     Raises:
         CaseError: There is no such kind of device.
@@ -55,11 +66,12 @@ def pick_device(device: str) -> str:
 
     if device not in ("cpu", "cuda", "auto"):
         raise CaseError([f"potential.device = {device}: one of cpu, cuda, auto would do"])
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
         raise UnsupportedError("potential.device = cuda: torch finds no CUDA device here; use cpu")
-    return device
+    if device == "cpu" or not available:
+        return "cpu"
+    return f"cuda:{local_rank % torch.cuda.device_count()}"
 
 
 def _load_eam(path: str | Path, device: str) -> SiteModel:

@@ -34,7 +34,7 @@ class MACE:
         module: A ``MACE`` or ``ScaleShiftMACE`` module of mace-torch with one head. It is converted
             to float64 and moved to the device in place.
         name: What to call it.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
 
     Raises:
         UnsupportedError: The module is of another sort, has several heads, or needs inputs other
@@ -142,7 +142,7 @@ def load_mace(path: str | Path, device: str = "cpu") -> MACE:
 
     Args:
         path: The file, as saved by its trainer (``*.model``).
-        device: ``"cpu"`` or ``"cuda"``.
+        device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
 
     Raises:
         CaseError: The file cannot be read or holds no model.

@@ -76,7 +76,7 @@ class SiteModel(Protocol):
 
     @property
     def device(self) -> str:
-        """Where its tensors live, ``"cpu"`` or ``"cuda"``."""
+        """Where its tensors live, ``"cpu"`` or ``"cuda:N"``."""
         ...
 
     @property

@@ -33,7 +33,7 @@ class AnalyticEAM:
         switch_from: Distance where switching off begins [Å].
         cutoff: Distance where it ends [Å].
         number: Atomic number of the species.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
     """
 
     name: str
@@ -86,7 +86,7 @@ def toy_eam(a: float = 4.0, b: float = 3.0, c: float = 10.0, device: str = "cpu"
         a: Steepness of the pair function [1/Å].
         b: Decay of the density [1/Å].
         c: Strength of the embedding [eV].
-        device: ``"cpu"`` or ``"cuda"``.
+        device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
     """
     rest = 6 * math.exp(-0.9 * b)
 
