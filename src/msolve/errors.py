@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-
 UNNAMED = "input"
 """What a ``CaseError`` calls its source where the name of the file is not known."""
 
