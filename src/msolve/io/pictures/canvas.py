@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
@@ -24,8 +25,8 @@ IntArray = NDArray[np.int64]
 INK = "#1d2733"
 GREY = "#8a94a0"
 FAINT = "#d5dae0"
-CORE, BLEND, PAD = "#c2402a", "#e8a33d", "#9fb4c7"
-LINES = ("#2f6690", "#c2402a", "#3a7d44", "#e8a33d", "#6d4c8d", "#5c6b7a")
+CORE, BLEND, PAD = "#10284a", "#2f9c95", "#f4f6f8"
+LINES = ("#2f6690", "#c2402a", "#2f9c95", "#e8a33d", "#6d4c8d", "#5c6b7a")
 STRESS = LinearSegmentedColormap.from_list(
     "stress", ["#16305c", "#3f78b0", "#a9c9de", "#faf8f5", "#f5bd8b", "#d8603a", "#7f1420"]
 )
@@ -94,14 +95,37 @@ class AtomsView:
 
 
 @contextmanager
-def figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
+def figure(path: str | Path, width: float, height: float, headline: str) -> Iterator[Figure]:
     """A figure in msolve's style, saved to ``path`` at the end; sizes in inches."""
     with mpl.rc_context(_STYLE):
-        made = Figure(figsize=(width, height), dpi=180, layout="constrained", facecolor="white")
+        made = Figure(figsize=(width, height), dpi=180, facecolor="white")
+        made.text(
+            0.22 / width,
+            1 - 0.2 / height,
+            headline.replace("K_G", r"$K_\mathrm{G}$"),
+            ha="left",
+            va="top",
+            fontsize=16,
+            fontweight="bold",
+        )
         yield made
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         made.savefig(path)
+
+
+def panel(made: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at a place and of a size given in inches."""
+    across, up = made.get_size_inches()
+    return made.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def colour_bar(made: Figure, drawn: Any, place: Axes, label: str) -> None:
+    """A horizontal bar in axes of its own."""
+    bar = made.colorbar(drawn, cax=place, orientation="horizontal", extend="both")
+    bar.set_label(label, labelpad=3)
+    bar.outline.set_visible(False)
+    place.tick_params(length=3)
 
 
 def map_axes(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
@@ -115,19 +139,24 @@ def map_axes(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None
         side.set_visible(False)
 
 
-def scale_bar(axes: Axes, corner: tuple[float, float] = (0.04, 0.04)) -> None:
-    """A bar of 1, 2 or 5 times a power of ten angstrom, about a sixth of the width."""
+def scale_bar(axes: Axes) -> None:
+    """A bar of 1, 2 or 5 times a power of ten angstrom in the lower left corner."""
     low, high = axes.get_xlim()
-    bottom, top = axes.get_ylim()
-    wanted = (high - low) / 6
+    bottom, _ = axes.get_ylim()
+    wanted = (high - low) / 5
     power = 10 ** np.floor(np.log10(wanted))
     length = max(k * power for k in (1, 2, 5) if k * power <= wanted)
-    x, y = low + corner[0] * (high - low), bottom + corner[1] * (top - bottom)
+    x, y = low + 0.03 * (high - low), bottom + 0.03 * (high - low)
     label = f"{length:g} Å" if length < 10 else f"{length / 10:g} nm"
-    axes.plot([x, x + length], [y, y], color=INK, lw=2.5, solid_capstyle="butt", zorder=20)
+    halo = [withStroke(linewidth=5, foreground="white", alpha=0.9)]
+    axes.plot(
+        [x, x + length], [y, y], color=INK, lw=3, solid_capstyle="butt", zorder=20,
+        path_effects=halo,
+    )  # fmt: skip
     axes.annotate(
-        label, (x + length / 2, y), (0, 5), textcoords="offset points", ha="center", zorder=20
-    )
+        label, (x + length / 2, y), (0, 5), textcoords="offset points", ha="center", zorder=20,
+        fontweight="bold", path_effects=halo,
+    )  # fmt: skip
 
 
 def draw_mesh(axes: Axes, mesh: MeshView, norm: Normalize | None, edge: float) -> PolyCollection:

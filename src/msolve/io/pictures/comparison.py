@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Circle
+from matplotlib.patheffects import withStroke
 
 from msolve.io.pictures.canvas import (
     AMOUNT,
@@ -19,9 +20,11 @@ from msolve.io.pictures.canvas import (
     INK,
     LINES,
     Array,
+    colour_bar,
     draw_atoms,
     figure,
     map_axes,
+    panel,
     scale_bar,
 )
 
@@ -51,29 +54,29 @@ def picture_comparison(
         summary: Second line, e.g. the error norm.
         rim_from: Distance from the origin beyond which atoms do not count [Å].
     """
-    with figure(path, 13.2, 6.6) as made:
-        made.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold")
-        where, decay = made.subplots(1, 2, width_ratios=[1.15, 1.0])
+    with figure(path, 13.4, 7.5, title) as made:
+        where, decay = panel(made, 0.2, 0.95, 5.8, 5.7), panel(made, 7.0, 0.95, 6.2, 5.7)
         shown = np.maximum(error, 1e-12)
         top = float(np.quantile(shown, 0.999))
         norm = LogNorm(max(float(np.quantile(shown, 0.02)), 1e-4 * top), top)
-        reach = 1.03 * float(np.abs(positions[:, :2]).max())
-        map_axes(where, (-reach, reach), (-reach, reach))
+        widest = 1.03 * float(np.abs(positions[:, :2]).max())
+        map_axes(where, (-widest, widest), (-widest, widest))
         where.set_title("Displacement error of every atom")
         drawn = draw_atoms(
             where, positions, 0.95 * spacing, values=shown, norm=norm, cmap=AMOUNT, edge=0.0
         )
+        halo = [withStroke(linewidth=3.5, foreground="white")]
         for x, y, radius in cores:
-            where.add_patch(Circle((x, y), radius, fill=False, ec=CORE, lw=1.6, zorder=8))
-            where.add_patch(
-                Circle((x, y), radius + blend, fill=False, ec=BLEND, lw=1.6, ls="--", zorder=8)
-            )
-        bar = made.colorbar(
-            drawn, ax=where, location="bottom", shrink=0.55, aspect=32, pad=0.02, extend="both"
-        )
-        bar.set_label("distance from the full atomistic solution [Å]")
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        scale_bar(where, (0.0, 0.0))
+            for reach, style in ((radius, "-"), (radius + blend, (0, (4, 2)))):
+                where.add_patch(
+                    Circle(
+                        (x, y), reach, fill=False, ec=BLEND if reach > radius else CORE,
+                        lw=1.6, ls=style, zorder=8, path_effects=halo,
+                    )
+                )  # fmt: skip
+        label = "distance from the full atomistic solution [Å]"
+        colour_bar(made, drawn, panel(made, 1.3, 0.68, 3.6, 0.14), label)
+        scale_bar(where)
         _draw_decay(decay, positions, shown, cores, blend, rim_from)
         decay.set_title(summary)
 
@@ -88,7 +91,7 @@ def _draw_decay(
 ) -> None:
     apart = [np.hypot(positions[:, 0] - x, positions[:, 1] - y) for x, y, _ in cores]
     distance = np.min(apart, axis=0)
-    axes.scatter(distance, error, s=5, color=LINES[0], alpha=0.25, lw=0, label="one atom")
+    axes.scatter(distance, error, s=6, color=LINES[0], alpha=0.4, lw=0, label="one atom")
     edges = np.linspace(0, float(distance.max()), 26)
     place = np.digitize(distance, edges)
     rings = [k for k in range(1, len(edges)) if np.count_nonzero(place == k) > 3]
@@ -100,15 +103,15 @@ def _draw_decay(
         label="root mean square",
     )
     radius = max(core[2] for core in cores)
-    axes.axvspan(0, radius, color=CORE, alpha=0.10, lw=0, label="atomistic core")
+    axes.axvspan(0, radius, color=CORE, alpha=0.16, lw=0, label="atomistic core")
     axes.axvspan(radius, radius + blend, color=BLEND, alpha=0.14, lw=0, label="blending zone")
     if rim_from is not None:
         axes.axvspan(
             rim_from, float(distance.max()), color=GREY, alpha=0.18, lw=0, label="rim, not counted"
         )
     axes.set_yscale("log")
-    axes.set_ylim(float(np.quantile(error, 0.005)), 2 * float(error.max()))
+    axes.set_ylim(float(np.quantile(error, 0.005)), 4 * float(error.max()))
     axes.set_xlim(0, float(distance.max()))
     axes.set_xlabel("distance from the tip or defect [Å]")
     axes.set_ylabel("displacement error [Å]")
-    axes.legend(loc="lower right", markerscale=2.5)
+    axes.legend(loc="upper right", markerscale=2.5)

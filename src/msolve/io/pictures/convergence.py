@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
-from msolve.io.pictures.canvas import GREY, INK, LINES, figure
+from msolve.io.pictures.canvas import GREY, INK, LINES, figure, panel
 
 
 def picture_convergence(
@@ -29,27 +30,28 @@ def picture_convergence(
         title: First line.
         apart: Histories to draw from iteration 0 in grey, e.g. of the full atomistic model.
     """
-    with figure(path, 9.6, 5.4) as made:
-        made.suptitle(title, x=0.016, ha="left", fontsize=15, fontweight="bold")
-        axes = made.subplots()
+    with figure(path, 9.6, 5.6, title) as made:
+        axes = panel(made, 0.85, 0.65, 8.5, 4.2)
         begin = 0
         for index, (name, history) in enumerate(histories.items()):
             values = np.asarray(history, dtype=float)
             at = begin + np.arange(len(values))
             colour = LINES[index % len(LINES)]
-            axes.plot(at, values, "o-", color=colour, lw=1.8, ms=5, mec="white", mew=0.7, label=name)
+            axes.plot(
+                at, values, "o-", color=colour, lw=1.8, ms=5, mec="white", mew=0.7, label=name
+            )
             begin += max(len(values) - 1, 0)
         for name, history in (apart or {}).items():
             axes.plot(np.asarray(history), color=GREY, lw=1.6, ls="-.", label=name, zorder=1)
         axes.axhline(tolerance, color=INK, lw=1.0, ls=":")
         axes.annotate(
-            "tolerance", (1, tolerance), (-2, 4), xycoords=("axes fraction", "data"),
-            textcoords="offset points", ha="right", color=INK, fontsize=9,
+            "tolerance", (0, tolerance), (6, 4), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="left", color=INK, fontsize=9,
         )  # fmt: skip
         axes.set_yscale("log")
         axes.set_xlabel("iteration")
         axes.set_ylabel("largest residual component [eV/Å]")
         axes.grid(axis="y", color=LINES[5], alpha=0.18)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.02)
         axes.legend(loc="upper right")

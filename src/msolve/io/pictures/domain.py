@@ -20,10 +20,12 @@ from msolve.io.pictures.canvas import (
     AtomsView,
     MeshView,
     balanced,
+    colour_bar,
     draw_atoms,
     draw_mesh,
     figure,
     map_axes,
+    panel,
     scale_bar,
 )
 
@@ -46,30 +48,24 @@ def picture_domain(
         label: What the values are, with unit, e.g. ``"opening stress σ22 [GPa]"``.
         title: First line, e.g. ``"Tungsten, crack (110)[001] at 1.05 K_G"``.
     """
-    with figure(path, 13.2, 6.6) as made:
-        made.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold")
-        whole, near = made.subplots(1, 2)
+    with figure(path, 12.6, 7.5, title) as made:
+        whole, near = panel(made, 0.2, 0.85, 6.0, 5.8), panel(made, 6.6, 0.85, 5.8, 5.8)
         norm = balanced(mesh.values)
         corners = mesh.corners()
         low, high = corners.min((0, 1)), corners.max((0, 1))
-        margin = 0.03 * float((high - low).max())
-        map_axes(whole, (low[0] - margin, high[0] + margin), (low[1] - margin, high[1] + margin))
+        centre, half = (low + high) / 2, 0.51 * float((high - low).max())
+        map_axes(whole, (centre[0] - half, centre[0] + half), (centre[1] - half, centre[1] + half))
         whole.set_title("The whole body")
-        field = draw_mesh(whole, mesh, norm, 0.18)
+        field = draw_mesh(whole, mesh, norm, 0.25)
         _draw_classes(whole, atoms, edge=0.0)
-        scale_bar(whole, (0.0, 0.0))
-        bar = made.colorbar(
-            field, ax=whole, location="bottom", shrink=0.55, aspect=32, pad=0.02, extend="both"
-        )
-        bar.set_label(label)
-        bar.outline.set_visible(False)  # type: ignore[operator]
-
+        scale_bar(whole)
+        colour_bar(made, field, panel(made, 1.4, 0.62, 3.6, 0.14), label)
         window = _window(atoms)
         map_axes(near, window[0], window[1])
         near.set_title("Where atoms meet finite elements")
-        draw_mesh(near, mesh, norm, 0.35)
-        _draw_classes(near, atoms, edge=0.35)
-        scale_bar(near, (0.02, 0.02))
+        draw_mesh(near, mesh, norm, 0.4)
+        _draw_classes(near, atoms, edge=0.5)
+        scale_bar(near)
         _legend(near, atoms)
         _connect(whole, near, window)
 
@@ -78,9 +74,7 @@ def _draw_classes(axes: Axes, atoms: AtomsView, edge: float) -> None:
     for rank, (region, colour, _) in enumerate(_CLASSES):
         chosen = atoms.region == region
         size = (0.42 if region == 2 else 0.62) * atoms.spacing
-        draw_atoms(
-            axes, atoms.positions[chosen], size, colour=colour, edge=edge, zorder=5 + rank
-        )
+        draw_atoms(axes, atoms.positions[chosen], size, colour=colour, edge=edge, zorder=5 + rank)
 
 
 def _window(atoms: AtomsView) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -102,14 +96,14 @@ def _legend(axes: Axes, atoms: AtomsView) -> None:
             mfc=colour,
             mec=INK,
             mew=0.4,
-            label=f"{words} ({np.count_nonzero(atoms.region == region)} atoms)",
+            label=f"{words}: {np.count_nonzero(atoms.region == region)}",
         )
         for region, colour, words in reversed(_CLASSES)
     ]
     axes.legend(
         handles=handles,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.01),
+        bbox_to_anchor=(0.5, -0.015),
         ncols=3,
         handletextpad=0.2,
         columnspacing=1.4,

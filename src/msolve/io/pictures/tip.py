@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from msolve.io.pictures.canvas import (
-    CORE,
     GREY,
     INK,
     LINES,
@@ -20,12 +20,22 @@ from msolve.io.pictures.canvas import (
     AtomsView,
     MeshView,
     balanced,
+    colour_bar,
     draw_atoms,
     draw_mesh,
     figure,
     map_axes,
+    panel,
     scale_bar,
 )
+
+ASPECT = 7.45 / 5.2
+"""Width over height of the map."""
+
+_RUN: dict[str, Any] = {"marker": "o", "ms": 4.5, "lw": 1.3, "color": LINES[1]}
+_REFERENCE: dict[str, Any] = {
+    "marker": "o", "ms": 9, "mfc": "none", "mec": INK, "mew": 1.0, "ls": "none"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +78,11 @@ def picture_tip(
         title: First line.
         tip: Centre of the part shown [Å].
     """
-    with figure(path, 13.2, 6.4) as made:
-        made.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold")
-        near, beside = made.subplots(1, 2, width_ratios=[1.55, 1.0])
+    with figure(path, 13.4, 7.1, title) as made:
+        near = panel(made, 0.2, 1.05, 7.45, 5.2)
         _draw_map(made, near, mesh, atoms, half_width, label, tip)
-        _draw_profile(beside, opening)
+        _draw_profile(panel(made, 8.6, 3.35, 4.6, 2.9), opening)
+        _draw_beyond(panel(made, 8.6, 0.75, 4.6, 1.75), opening)
 
 
 def _draw_map(
@@ -84,9 +94,9 @@ def _draw_map(
     label: str,
     tip: tuple[float, float],
 ) -> None:
-    map_axes(axes, (tip[0] - 1.35 * half, tip[0] + 1.35 * half), (tip[1] - half, tip[1] + half))
+    map_axes(axes, (tip[0] - ASPECT * half, tip[0] + ASPECT * half), (tip[1] - half, tip[1] + half))
     axes.set_title("Crack tip, true positions")
-    shown = np.all(np.abs(atoms.positions[:, :2] - tip) < 1.4 * half, axis=1)
+    shown = np.all(np.abs(atoms.positions[:, :2] - tip) < 1.5 * half, axis=1)
     norm = balanced(atoms.values[shown & (atoms.region < 2)], 0.99)
     if mesh is not None:
         draw_mesh(axes, mesh, norm, 0.3).set_alpha(0.45)
@@ -99,28 +109,29 @@ def _draw_map(
         norm=norm,
         edge=0.6,
     )
-    bar = made.colorbar(
-        drawn, ax=axes, location="bottom", shrink=0.5, aspect=32, pad=0.02, extend="both"
-    )
-    bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    scale_bar(axes, (0.02, 0.03))
+    colour_bar(made, drawn, panel(made, 2.1, 0.72, 3.7, 0.14), label)
+    scale_bar(axes)
 
 
 def _draw_profile(axes: Axes, opening: Opening) -> None:
     axes.set_title("Opening of the crack")
     axes.axhline(0, color=GREY, lw=0.8)
-    axes.plot(opening.x1, opening.far_field, color=GREY, lw=1.5, ls="--", label="K-field alone")
+    axes.plot(opening.x1, opening.far_field, color=GREY, lw=1.6, ls="--", label="K-field alone")
     if opening.reference is not None:
-        axes.plot(
-            opening.x1, opening.reference, "o", ms=9, mfc="none", mec=INK, mew=1.0,
-            label="full atomistic model",
-        )  # fmt: skip
-    axes.plot(
-        opening.x1, opening.opening, "o-", ms=4.5, lw=1.2, color=CORE, label="this run"
-    )
-    axes.set_xlabel("place along the crack x₁ [Å]")
-    axes.set_ylabel("opening of the surface layers [Å]")
-    axes.set_ylim(bottom=min(-0.05 * opening.opening.max(), 1.2 * opening.opening.min()))
+        axes.plot(opening.x1, opening.reference, label="full atomistic model", **_REFERENCE)
+    axes.plot(opening.x1, opening.opening, label="this run", **_RUN)
+    axes.set_ylabel("opening [Å]")
+    axes.tick_params(labelbottom=False)
     axes.legend(loc="upper right")
+    axes.grid(axis="y", color=LINES[5], alpha=0.15)
+
+
+def _draw_beyond(axes: Axes, opening: Opening) -> None:
+    axes.set_title("Beyond the K-field")
+    axes.axhline(0, color=GREY, lw=1.6, ls="--")
+    if opening.reference is not None:
+        axes.plot(opening.x1, opening.reference - opening.far_field, **_REFERENCE)
+    axes.plot(opening.x1, opening.opening - opening.far_field, **_RUN)
+    axes.set_xlabel("place along the crack x₁ [Å]")
+    axes.set_ylabel("difference [Å]")
     axes.grid(axis="y", color=LINES[5], alpha=0.15)
