@@ -163,6 +163,11 @@ def _load_problems(case: Case) -> list[str]:
         problems += [f"load.K = {K}: must be greater than 0" for K in load.K if K.value <= 0]
     elif (load.F is None) == (load.strain is None):
         problems.append("load: needs either F or strain")
+    elif (load.deformation[:, 2] != (0.0, 0.0, 1.0)).any():
+        problems.append(
+            f"load.F: its third column is {load.deformation[:, 2].tolist()}, needs [0, 0, 1]: the "
+            "period along x3 stays that of the crystal at rest"
+        )
     if defect.kind != "vacancy" and defect.positions:
         problems.append("defect.positions: only with defect.kind = vacancy")
     return problems
@@ -211,6 +216,10 @@ def _size_problems(case: Case) -> list[str]:
             f"compare.rim = {case.compare.rim:g} angstrom: must be smaller than domain.radius"
         )
     mesh = case.mesh
+    if mesh.kind != "free" and mesh.spacing != "lattice":
+        problems.append("mesh.spacing: only with mesh.kind = free")
+    if mesh.seed and (mesh.kind != "free" or case.defect.kind == "crack"):
+        problems.append("mesh.seed: only with mesh.kind = free and without a crack")
     sizes = (mesh.spacing, mesh.h_max)
     if all(isinstance(size, float) for size in sizes) and sizes[0] > sizes[1]:  # type: ignore[operator]
         problems.append("mesh.h_max: must not be smaller than mesh.spacing")

@@ -125,7 +125,10 @@ class Core(Section):
 
 
 class RegionsInput(Section):
-    """Where the model is atomistic and how wide it blends into the continuum."""
+    """Where the model is atomistic and how wide it blends into the continuum.
+
+    Needed by all methods but `atomistic`.
+    """
 
     core_radius: PositiveLength | None = Field(
         default=None, description="Radius of a single core around the origin; instead of `cores`."
@@ -164,7 +167,7 @@ class Mesh(Section):
     )
     h_max: LargestSize = Field(default="unbounded", description="Longest edge.")
     seed: Count = Field(
-        default=0, description="Turns a free mesh, so that several can be compared."
+        default=0, description="Turns a free mesh without crack, so that several can be compared."
     )
     file: str | None = Field(
         default=None,
@@ -194,38 +197,29 @@ class Defect(Section):
 
 
 class Strain(Section):
-    """Components of a symmetric small strain in laboratory axes (e12 is the tensor component)."""
+    """In-plane components of a symmetric small strain in laboratory axes."""
 
     e11: StrainValue = Field(default=0.0, description="Stretch along x1.")
     e22: StrainValue = Field(default=0.0, description="Stretch along x2.")
-    e33: StrainValue = Field(default=0.0, description="Stretch along x3.")
-    e23: StrainValue = Field(
-        default=0.0, description="Shear of x2 and x3, half the change of angle."
-    )
-    e13: StrainValue = Field(
-        default=0.0, description="Shear of x1 and x3, half the change of angle."
-    )
     e12: StrainValue = Field(
-        default=0.0, description="Shear of x1 and x2, half the change of angle."
+        default=0.0, description="Shear, tensor component: half the change of angle."
     )
 
     @property
     def matrix(self) -> NDArray[np.float64]:
         """The strain tensor, shape ``(3, 3)`` [-]."""
-        return np.array(
-            [
-                [self.e11, self.e12, self.e13],
-                [self.e12, self.e22, self.e23],
-                [self.e13, self.e23, self.e33],
-            ]
-        )
+        return np.array([[self.e11, self.e12, 0.0], [self.e12, self.e22, 0.0], [0.0, 0.0, 0.0]])
 
 
 class AffineLoad(Section):
     """A homogeneous deformation of the outer boundary."""
 
     kind: Literal["affine"] = Field(description="Homogeneous deformation.")
-    F: Matrix | None = Field(default=None, description="Deformation gradient at full load.")
+    F: Matrix | None = Field(
+        default=None,
+        description="Deformation gradient at full load; its third column is 0, 0, 1, because the "
+        "period along x3 stays that of the crystal at rest.",
+    )
     strain: Strain | None = Field(
         default=None, description="Small strain at full load, F = 1 + strain; instead of `F`."
     )

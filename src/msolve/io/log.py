@@ -202,7 +202,7 @@ class _ToConsole(logging.Handler):
 
 
 def _cells(step: Step) -> tuple[str, ...]:
-    unit = {"1": "", "eV/angstrom^2.5": "eV/Å^2.5"}.get(step.load_unit, step.load_unit)
+    unit = {"1": "", "MPa*m^0.5": "MPa√m"}.get(step.load_unit, step.load_unit)
     return (
         str(step.index),
         f"{step.load:.4g} {unit}".rstrip(),

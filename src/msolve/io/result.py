@@ -33,7 +33,7 @@ class Step:
     Attributes:
         index: Counts from 0.
         load: Amplitude, in ``load_unit``.
-        load_unit: ``"K_G"``, ``"eV/angstrom^2.5"``, or ``"1"`` for the fraction of a homogeneous
+        load_unit: ``"K_G"``, ``"MPa*m^0.5"``, or ``"1"`` for the fraction of a homogeneous
             deformation.
         energy: Energy of the model that was solved, per period along the front and relative to the
             perfect crystal where msolve knows it [eV]; nan if the method has no energy.

@@ -44,10 +44,11 @@ class LocalDeformation:
     determined: BoolArray
 
     def von_mises(self) -> Array:
-        """Von Mises strain, shape ``(n,)`` [-]; as in OVITO, from E = (FᵀF - 1) / 2:
+        """Von Mises strain as in OVITO, shape ``(n,)`` [-].
 
-        √(E12² + E13² + E23² + ((E11-E22)² + (E22-E33)² + (E33-E11)²) / 6).
-        """  # noqa: D415
+        With E = (FᵀF - 1) / 2:
+            √(E12² + E13² + E23² + ((E11-E22)² + (E22-E33)² + (E33-E11)²) / 6)
+        """
         E = (np.einsum("nki,nkj->nij", self.F, self.F) - np.eye(3)) / 2
         shear = E[:, 0, 1] ** 2 + E[:, 0, 2] ** 2 + E[:, 1, 2] ** 2
         a, b, c = E[:, 0, 0], E[:, 1, 1], E[:, 2, 2]
