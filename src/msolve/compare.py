@@ -19,6 +19,7 @@ from scipy import spatial
 from msolve.assemble import Assembly
 from msolve.crystal import nearest_neighbour_bonds
 from msolve.kinematics import interpolation_matrix
+from msolve.problem import turned
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -55,7 +56,8 @@ def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
     problem, body = coupled.problem, coupled.body
     comm = problem.kinematics.unknowns.comm
     X = full.X
-    y = X + body.relaxation(X) + body.predictor.displacement(X, t)
+    relaxation = turned(body.relaxation(X), body.predictor, X, t)
+    y = X + relaxation + body.predictor.displacement(X, t)
     distance, match = spatial.cKDTree(X).query(coupled.X[coupled.free])
     assert distance.max(initial=0.0) < 1e-6
     follows = full.free.copy()
@@ -70,7 +72,7 @@ def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
     y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
     if body.far_field is not body.predictor:
         beyond = ~full.free
-        y[beyond] = X[beyond] + body.relaxation(X)[beyond] + body.far_field.displacement(X[beyond], t)
+        y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
     y[match] = problem.gather(z, t)[coupled.free]
     return y
 
@@ -117,7 +119,8 @@ def compare(
     body, X = full.body, full.X
     reference = full.problem.gather(solution, t)
     error = lifted - reference
-    corrector = reference - X - body.relaxation(X) - body.far_field.displacement(X, t)
+    relaxation = turned(body.relaxation(X), body.predictor, X, t)
+    corrector = reference - X - relaxation - body.far_field.displacement(X, t)
     r = np.hypot(X[:, 0], X[:, 1])
     inside = r < body.radius - rim
     near = np.hypot(X[:, 0] - tip[0], X[:, 1] - tip[1]) < tip_radius

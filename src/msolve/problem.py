@@ -59,6 +59,19 @@ class Placement:
     prescribed: npt.NDArray[np.int64]
 
 
+def turned(relaxation: Array, predictor: Displacement, X: Array, t: float) -> Array:
+    """Surface relaxation turned with the flank that it belongs to, shape ``(n, 3)`` [Å].
+
+    The rotation is that of I + ∇u_pred. An opened crack turns its flanks by several degrees; without this the
+    relaxation keeps the direction of the uncracked crystal and shears the outermost layers.
+    """
+    out = relaxation.copy()
+    moved = np.flatnonzero(relaxation.any(axis=1))
+    left, _, right = np.linalg.svd(np.eye(3) + predictor.gradient(X[moved], t))
+    out[moved] = np.einsum("nij,njk,nk->ni", left, right, relaxation[moved])
+    return out
+
+
 class _Lift:
     """Rows of the lifts for the patch's current local atoms; rebuilt when the patch is."""
 
@@ -198,7 +211,8 @@ class CoupledProblem:
     def _atom_base(self, atoms: npt.NDArray[np.int64], t: float) -> Array:
         place = self.placement
         X = place.X[atoms]
-        base = X + place.relaxation[atoms] + place.predictor.displacement(X, t)
+        base = X + place.predictor.displacement(X, t)
+        base += turned(place.relaxation[atoms], place.predictor, X, t)
         if place.far_field is place.predictor:
             return base
         loose = place.loose[atoms]

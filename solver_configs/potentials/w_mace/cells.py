@@ -61,8 +61,8 @@ def generate(recipe: dict, truth: Truth, rng: np.random.Generator) -> Iterator[A
 
 
 def bulk_small_strain(index: int, truth: Truth, rng: np.random.Generator) -> Atoms:
-    """Two atoms, six strain components up to 1 %: the elastic constants."""
-    return _strained(_perfect(1), _random_strain(rng, 0.01))
+    """Two atoms, six strain components up to 0.5 %: the elastic constants."""
+    return _strained(_perfect(1), _random_strain(rng, 0.005))
 
 
 def bulk_strain(index: int, truth: Truth, rng: np.random.Generator) -> Atoms:
@@ -120,7 +120,7 @@ def crack_tip(index: int, truth: Truth, rng: np.random.Generator) -> Atoms:
     K is 0.7 to 1.2 of Griffith's. The disc is one period thick and its outside is open.
     """
     plane, front = CRACKS[0] if index % 2 == 0 else CRACKS[1 + index // 2 % 3]
-    radius = rng.uniform(10.5, 13.5) if index % 8 else 17.0
+    radius = rng.uniform(9.5, 12.0) if index % 8 else 16.0
     field = CubicCrystalCrack(plane, front, C11, C12, C44)
     atoms = _disc(field.third_dir, plane, front, radius, rng)
     K = rng.uniform(0.7, 1.2) * field.k1g(SURFACE_ENERGY[plane])

@@ -100,46 +100,45 @@ def write_report(
 
 
 def draw_parity(path: Path, pairs: dict, table: dict) -> None:
-    """Draw the model's values over the truth's for the test cells, one panel per quantity."""
+    """Draw the model's values and errors over the truth's, on the test cells."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    labels = {
-        "energy": ("Energy per atom", "eV", "meV"),
-        "forces": ("Force components", "eV/Å", "meV/Å"),
-        "stress": ("Stress components", "GPa", "GPa"),
+    panels = {  # title, unit, unit of the error, error per unit
+        "energy": ("Energy per atom", "eV", "meV", 1e3),
+        "forces": ("Force components", "eV/Å", "meV/Å", 1e3),
+        "stress": ("Stress components", "GPa", "GPa", 1.0),
     }
     kinds = list(dict.fromkeys(kind for kind, _ in pairs["energy"]))
     colours = dict(zip(kinds, plt.get_cmap("tab10").colors, strict=False))
-    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.9), constrained_layout=True)
-    for axis, (quantity, (title, unit, small)) in zip(axes, labels.items(), strict=True):
+    figure, axes = plt.subplots(
+        2, 3, figsize=(13, 7.6), sharex="col", height_ratios=(2, 1), constrained_layout=True
+    )
+    for (above, below), (quantity, panel) in zip(axes.T, panels.items(), strict=True):
+        title, unit, small, factor = panel
         for kind in kinds:
-            values = np.concatenate([v for k, v in pairs[quantity] if k == kind])
-            axis.plot(
-                *values.T,
-                ".",
-                ms=4,
-                alpha=0.6,
-                mew=0,
-                color=colours[kind],
-                label=kind.replace("_", " "),
-            )
-        span = axis.get_xlim()
-        axis.plot(span, span, color="0.25", lw=0.8, zorder=0)
-        axis.set(
-            xlim=span,
-            ylim=span,
-            aspect="equal",
-            xlabel=f"EAM4 [{unit}]",
-            ylabel=f"MACE [{unit}]",
-            title=f"{title}: r.m.s. error {table['all'][quantity]:.3g} {small}",
-        )
-        axis.spines[["top", "right"]].set_visible(False)
-    handles, names = axes[0].get_legend_handles_labels()
+            true, ours = np.concatenate([v for k, v in pairs[quantity] if k == kind]).T
+            style = {"ms": 4, "alpha": 0.6, "mew": 0, "color": colours[kind]}
+            above.plot(true, ours, ".", label=kind.replace("_", " "), **style)
+            below.plot(true, factor * (ours - true), ".", **style)
+        span = above.get_xlim()
+        above.plot(span, span, color="0.25", lw=0.8, zorder=0)
+        below.axhline(0.0, color="0.25", lw=0.8, zorder=0)
+        above.set(xlim=span, ylim=span, ylabel=f"MACE [{unit}]")
+        above.set_title(f"{title}\nr.m.s. error {table['all'][quantity]:.3g} {small}")
+        below.set(xlabel=f"EAM4 [{unit}]", ylabel=f"MACE − EAM4 [{small}]")
+        for axis in (above, below):
+            axis.spines[["top", "right"]].set_visible(False)
+    handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(
-        handles, names, loc="outside lower center", ncols=len(kinds), frameon=False, markerscale=3
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=len(kinds),
+        frameon=False,
+        markerscale=3,
     )
     figure.suptitle("Tungsten MACE model against its truth, on cells that training never saw")
     figure.savefig(path, dpi=130)

@@ -133,7 +133,9 @@ class DisplacementSpace:
             coordinate, ``(m,)``, to let the caller choose between ranks.
         """
         tree = geometry.bb_tree(self.mesh, self.mesh.topology.dim, padding=1e-6)
-        pairs = geometry.compute_collisions_points(tree, np.ascontiguousarray(X))
+        flat = np.zeros((len(X), 3))
+        flat[:, : self.gdim] = X[:, : self.gdim]  # a 2-D mesh lies at x3 = 0, atoms do not
+        pairs = geometry.compute_collisions_points(tree, flat)
         point = np.repeat(np.arange(len(X)), np.diff(pairs.offsets))
         cell = np.asarray(pairs.array, dtype=np.int64)
         owned = cell < self.n_cells
