@@ -126,6 +126,7 @@ class Assembly:
         free: Atoms that are unknowns.
         beta: β at each atom; 0 everywhere in the full atomistic model.
         evaluated: Atoms whose site energies are evaluated.
+        blend_points: β at the quadrature points of this rank; empty without a mesh.
     """
 
     body: Body
@@ -136,6 +137,7 @@ class Assembly:
     free: BoolArray
     beta: Array
     evaluated: BoolArray
+    blend_points: Array
 
     @property
     def X(self) -> Array:
@@ -233,6 +235,7 @@ def couple(
         free,
         blend.atoms,
         sites,
+        blend.points,
     )
 
 
@@ -270,7 +273,7 @@ def full_atomistic(
         options=options,
     )
     return Assembly(
-        body, problem, (), preconditioner, atoms.numbers, free, np.zeros(len(X)), sites
+        body, problem, (), preconditioner, atoms.numbers, free, np.zeros(len(X)), sites, np.zeros((0, 0))
     )
 
 

@@ -319,6 +319,7 @@ def correct(
     settings: Settings,
     *,
     corrections: int,
+    tolerance: float | None = None,
 ) -> tuple[CoupledProblem, list[Report], list[float]]:
     """Deferred ghost-force correction, in place. Collective.
 
@@ -331,21 +332,23 @@ def correct(
         z: Start, overwritten with the solution.
         t: Load parameter.
         preconditioner: Elasticity.
-        settings: Tolerance on both the minimisation and the blended-force residual.
+        settings: Tolerance of each minimisation.
         corrections: How many times the dead load may be renewed.
+        tolerance: Largest component of the blended force at the end [eV/Å]; by default that of ``settings``.
 
     Returns:
         ``(problem, reports, residuals)``: the energy problem with its last dead load, one report per
         minimisation, and the blended-force residual after each [eV/Å].
     """
     problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
+    wanted = settings.tolerance if tolerance is None else tolerance
     reports, residuals = [], []
     force = z.duplicate()
     for k in range(corrections + 1):
         reports.append(minimise(problem, z, t, preconditioner, settings))
         energy_problem.with_terms(force_terms).evaluate(z, t, force)
         residuals.append(force.norm(PETSc.NormType.NORM_INFINITY))
-        if residuals[-1] <= settings.tolerance or k == corrections:
+        if residuals[-1] <= wanted or k == corrections:
             break
         problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
     return problem, reports, residuals

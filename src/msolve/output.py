@@ -1,0 +1,290 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""What a run leaves behind: fields, atoms and pictures of its load steps. Gathers, then writes; computes no physics.
+
+Everything is collective; files are written by rank 0, fields by all ranks together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+
+from msolve.assemble import Assembly, Body
+from msolve.build import GPA, Setup
+from msolve.compare import Comparison
+from msolve.io.fields import FieldWriter
+from msolve.io.meshes import MeshData
+from msolve.io.trajectories import local_deformation, regions_of, write_atoms
+
+Array = npt.NDArray[np.float64]
+
+STRESS_LABEL = "opening stress $\\sigma_{22}$ [GPa]"
+
+
+@dataclass(frozen=True)
+class StepFields:
+    """One load step as arrays.
+
+    Attributes:
+        load: Amplitude.
+        positions: All atoms of the patch, the same on every rank, ``(n, 3)`` [Å].
+        site_energy: Of each atom, nan where it is not evaluated, ``(n,)`` [eV].
+        nodes: Total displacement at the local mesh nodes, ``(n_local_nodes, 3)`` [Å]; empty without a mesh.
+        stress: Cauchy stress of each owned cell, ``(n_cells, 3, 3)`` [eV/Å³].
+    """
+
+    load: float
+    positions: Array
+    site_energy: Array
+    nodes: Array
+    stress: Array
+
+
+def collect(assembly: Assembly, z: PETSc.Vec, t: float) -> StepFields:
+    """Evaluate what is written of a load step. Collective."""
+    problem = assembly.problem
+    at = problem.snapshot(z, t)
+    kinematics = problem.kinematics
+    own = problem.patch.site_energies(at.positions)
+    site_energy = np.full(len(assembly.X), np.nan)
+    for atoms, energies in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, own)):
+        site_energy[atoms] = energies
+    nodes, stress = np.zeros((0, 3)), np.zeros((0, 3, 3))
+    if kinematics.space is not None and problem.stored is not None:
+        nodes = at.nodes + assembly.body.predictor.displacement(kinematics.space.nodes(), t)
+        F, P = problem.stored.stress(at.nodes, at.background)
+        stress = np.einsum("nij,nkj->nik", P, F) / np.linalg.det(F)[:, None, None]
+    return StepFields(t, problem.gather(z, t), site_energy, nodes, stress)
+
+
+class Recorder:
+    """Writes fields and atoms after each load step, and pictures at the end.
+
+    Args:
+        setup: The case.
+        assembly: The problem.
+        mesh: Mesh as it was built, on rank 0; ``None`` without a continuum.
+        directory: Where files go.
+    """
+
+    def __init__(
+        self, setup: Setup, assembly: Assembly, mesh: MeshData | None, directory: Path
+    ) -> None:
+        self._setup, self._assembly, self._mesh, self._directory = setup, assembly, mesh, directory
+        self._rank = assembly.problem.kinematics.unknowns.comm.rank
+        self._steps = 0
+        space = assembly.problem.kinematics.space
+        wanted = setup.case.output.fields and space is not None
+        self._writer = FieldWriter(directory / "fields.xdmf", space) if wanted and space else None
+        self.files: list[str] = ["fields.xdmf", "fields.h5"] if wanted else []
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._writer is not None:
+            self._writer.__exit__(None, None, None)
+
+    def write(self, fields: StepFields) -> None:
+        """Append a load step to the files."""
+        scale = self._setup.load_scale
+        if self._writer is not None:
+            assert self._assembly.problem.stored is not None
+            X = self._assembly.problem.stored.points.mean(axis=1)
+            beta = self._setup.regions.beta(X)
+            self._writer.write(fields.load * scale, fields.nodes, fields.stress, beta)
+        if self._setup.case.output.atoms and self._rank == 0:
+            strain = self._deformation(fields)[1]
+            assembly = self._assembly
+            write_atoms(
+                self._directory / "atoms.extxyz",
+                fields.positions,
+                assembly.X,
+                assembly.numbers,
+                assembly.body.crystal.period,
+                {
+                    "site_energy": np.nan_to_num(fields.site_energy),
+                    "strain": strain,
+                    "region": regions_of(assembly.beta),
+                    "beta": assembly.beta,
+                },
+                comment={"load": fields.load * scale, "load_unit": self._setup.load_unit},
+                append=self._steps > 0,
+            )
+        if self._setup.case.output.atoms and self._steps == 0:
+            self.files.append("atoms.extxyz")
+        self._steps += 1
+
+    def pictures(
+        self,
+        fields: StepFields,
+        histories: Mapping[str, tuple[float, ...]],
+        reference: Array | None,
+        apart: Mapping[str, tuple[float, ...]],
+    ) -> None:
+        """Draw the last load step.
+
+        Args:
+            fields: The step.
+            histories: Residuals by solver.
+            reference: Patch atoms in the full atomistic solution, or ``None``.
+            apart: Residuals of the full atomistic model.
+        """
+        if not self._setup.case.output.pictures:
+            return
+        view = self._mesh_view(fields)
+        if self._rank != 0:
+            return
+        from msolve.io import pictures
+
+        setup, assembly, out = self._setup, self._assembly, self._directory
+        sigma = self._deformation(fields)[0]
+        atoms = pictures.AtomsView(
+            fields.positions,
+            regions_of(assembly.beta),
+            sigma[:, 1, 1] * GPA,
+            assembly.body.crystal.nearest_neighbour_distance,
+        )
+        mesh = None if view is None else pictures.MeshView(*view)
+        if mesh is not None:
+            pictures.picture_domain(
+                out / "domain.png", mesh, atoms, label=STRESS_LABEL, title=self.title(fields.load)
+            )
+            self.files.append("domain.png")
+        if assembly.body.crack:
+            pictures.picture_tip(
+                out / "tip.png",
+                mesh,
+                atoms,
+                self._opening(fields, reference),
+                half_width=18.0,
+                label=STRESS_LABEL,
+                title=self.title(fields.load),
+            )
+            self.files.append("tip.png")
+        pictures.picture_convergence(
+            out / "convergence.png",
+            histories,
+            tolerance=setup.case.solver.gradient_tolerance,
+            title="Convergence of the last load step",
+            apart=apart,
+        )
+        self.files.append("convergence.png")
+
+    def comparison(self, full: Assembly, error: Array, numbers: Comparison) -> None:
+        """Draw the error of each atom."""
+        if self._rank != 0 or not self._setup.case.output.pictures:
+            return
+        from msolve.io import pictures
+
+        case, regions = self._setup.case, self._setup.case.regions
+        inside = full.free
+        pictures.picture_comparison(
+            self._directory / "comparison.png",
+            full.X[inside],
+            np.linalg.norm(error[inside], axis=1),
+            cores=tuple((c.centre[0], c.centre[1], c.radius) for c in regions.all_cores)
+            if regions
+            else (),
+            blend=regions.blend if regions else 0.0,
+            spacing=full.body.crystal.nearest_neighbour_distance,
+            title="Coupled solution against the full atomistic model",
+            summary=f"error in the H1 norm {numbers.total_h1:.4f} Å, near the tip {numbers.tip_h1:.4f} Å",
+            rim_from=case.domain.radius - case.compare.rim,
+        )
+        self.files.append("comparison.png")
+
+    def title(self, load: float) -> str:
+        """First line of the pictures."""
+        setup = self._setup
+        unit = {"1": "of the load", "MPa*m^0.5": "MPa√m"}.get(setup.load_unit, setup.load_unit)
+        method = setup.case.coupling.method
+        return f"{setup.case.name}: {load * setup.load_scale:.4g} {unit}, {method}, {setup.body.model.name}"
+
+    def _deformation(self, fields: StepFields) -> tuple[Array, Array]:
+        """Stress of linear elasticity at each atom's local strain [eV/Å³], and von Mises strain."""
+        body = self._assembly.body
+        cutoff = 1.25 * body.crystal.nearest_neighbour_distance
+        local = local_deformation(self._assembly.X, fields.positions, body.crystal.period, cutoff)
+        E = 0.5 * (np.swapaxes(local.F, 1, 2) @ local.F - np.eye(3))
+        return np.einsum("ijkl,nkl->nij", body.C, E), local.von_mises()
+
+    def _opening(self, fields: StepFields, reference: Array | None) -> object:
+        from msolve.io import pictures
+
+        body = self._assembly.body
+        x1, opening, pairs = flank_opening(body, self._assembly.X, fields.positions)
+        base = body.far_field.displacement(self._assembly.X, fields.load)
+        far = base[pairs[0], 1] - base[pairs[1], 1]
+        exact = None
+        if reference is not None:
+            exact = flank_opening(body, self._assembly.X, reference)[1]
+        return pictures.Opening(x1, opening, far, exact)
+
+    def _mesh_view(
+        self, fields: StepFields
+    ) -> tuple[Array, npt.NDArray[np.int64], Array, Array] | None:
+        """Reference nodes, cells, displacement and σ22 [GPa] in the order of the mesh as it was built. Collective."""
+        space = self._assembly.problem.kinematics.space
+        if space is None:
+            return None
+        n = space.n_cells
+        corners = space.mesh.topology.dim + 1
+        vertices = np.asarray(space.mesh.geometry.input_global_indices)[space.mesh.geometry.dofmap[:n]]
+        moved = fields.nodes[space.cell_nodes()[:, :corners]]
+        parts = space.comm.gather((space.cell_index, fields.stress[:, 1, 1], vertices, moved), root=0)
+        if parts is None or self._mesh is None:
+            return None
+        displacement = np.zeros((len(self._mesh.points), 3))
+        values = np.zeros(len(self._mesh.cells))
+        for cells, stress, nodes, u in parts:
+            values[cells] = GPA * stress
+            displacement[nodes.ravel()] = u.reshape(-1, 3)
+        return self._mesh.points, self._mesh.cells, displacement, values
+
+
+def flank_opening(
+    body: Body, X: Array, positions: Array
+) -> tuple[Array, Array, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Separation of the two layers beside the crack plane beyond that of the perfect crystal.
+
+    Args:
+        body: What is solved.
+        X: Reference positions, shape ``(n, 3)`` [Å].
+        positions: Deformed ones.
+
+    Returns:
+        ``(x1, opening, (upper, lower))``: midpoints along x1, ascending, opening [Å], and the atoms paired.
+    """
+    from scipy import spatial
+
+    upper = np.flatnonzero(np.abs(X[:, 1] - body.half_gap) < 1e-3)
+    lower = np.flatnonzero(np.abs(X[:, 1] + body.half_gap) < 1e-3)
+    upper = upper[np.argsort(X[upper, 0], kind="stable")]
+    nearest = spatial.cKDTree(X[lower][:, :1]).query(X[upper][:, :1])[1]
+    partner = lower[nearest]
+    opening = positions[upper, 1] - positions[partner, 1] - 2 * body.half_gap
+    return 0.5 * (X[upper, 0] + X[partner, 0]), opening, (upper, partner)
+
+
+def tip_position(body: Body, X: Array, free: npt.NDArray[np.bool_], positions: Array) -> tuple[float, float] | None:
+    """Where the opening falls below half the spacing of the layers, by interpolation, ``(x1, x2)`` [Å].
+
+    Looked for among the free atoms, from the open side; ``None`` without a crack or an open part.
+    """
+    if not body.crack:
+        return None
+    x1, opening, (upper, lower) = flank_opening(body, X, positions)
+    keep = free[upper] & free[lower]
+    x1, opening = x1[keep], opening[keep]
+    closed = np.flatnonzero(opening < body.half_gap)
+    if len(closed) == 0 or closed[0] == 0:
+        return None
+    k = closed[0]
+    share = (opening[k - 1] - body.half_gap) / (opening[k - 1] - opening[k])
+    return float(x1[k - 1] + share * (x1[k] - x1[k - 1])), 0.0
