@@ -13,7 +13,6 @@ from msolve.config.reference import reference
 from msolve.config.sections import (
     AffineLoad,
     Compare,
-    Continuum,
     Core,
     Coupling,
     CrystalInput,
@@ -34,7 +33,6 @@ __all__ = [
     "AffineLoad",
     "Case",
     "Compare",
-    "Continuum",
     "Core",
     "Coupling",
     "CrystalInput",

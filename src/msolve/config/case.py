@@ -17,7 +17,6 @@ from pydantic import Field, PrivateAttr, model_validator
 from msolve.config.sections import (
     AffineLoad,
     Compare,
-    Continuum,
     Coupling,
     CrystalInput,
     Defect,
@@ -61,7 +60,6 @@ class Case(Section):
         description="What happens at the outer boundary."
     )
     coupling: Coupling = Field(default=Coupling(), description="Coupling method.")
-    continuum: Continuum = Field(default=Continuum(), description="Law of the finite elements.")
     solver: Solver = Field(default=Solver(), description="Tolerances and linear algebra.")
     compare: Compare = Field(
         default=Compare(), description="Comparison with the full atomistic model."

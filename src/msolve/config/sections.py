@@ -281,16 +281,6 @@ class Coupling(Section):
     )
 
 
-class Continuum(Section):
-    """The law of the finite elements; always the Cauchy-Born law of the potential."""
-
-    law: Literal["direct", "surrogate", "auto"] = Field(
-        default="auto",
-        description="`direct`: evaluate the potential at each quadrature point. `surrogate`: a fit "
-        "to it, with its error measured. `auto`: the surrogate for `mace`, direct otherwise.",
-    )
-
-
 class Solver(Section):
     """Tolerances and linear algebra."""
 

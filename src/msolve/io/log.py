@@ -170,6 +170,11 @@ class RunLog:
         """As an observer of load steps."""
         self.step(step)
 
+    @staticmethod
+    def say(text: str) -> None:
+        """Print what was asked for, outside any run. Call it on one rank."""
+        Console(highlight=False).print(text, markup=False, soft_wrap=True)
+
     def _show(self, now: Text) -> None:
         self._now = now
         if self._live is not None:

@@ -63,7 +63,7 @@ def picture_comparison(
         map_axes(where, (-widest, widest), (-widest, widest))
         where.set_title("Displacement error of every atom")
         drawn = draw_atoms(
-            where, positions, 0.95 * spacing, values=shown, norm=norm, cmap=AMOUNT, edge=0.0
+            where, positions, 1.12 * spacing, values=shown, norm=norm, cmap=AMOUNT, edge=0.0
         )
         halo = [withStroke(linewidth=3.5, foreground="white")]
         for x, y, radius in cores:
