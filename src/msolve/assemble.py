@@ -94,7 +94,9 @@ class Body:
         far = distance > self.crystal.nearest_neighbour_distance
         if far.any():
             raise CaseError(
-                [f"defect.positions: {self.vacancies[far][0].tolist()}: no site of the crystal is near"]
+                [
+                    f"defect.positions: {self.vacancies[far][0].tolist()}: no site of the crystal is near"
+                ]
             )
         keep = np.ones(len(every), dtype=bool)
         keep[gone] = False
@@ -273,7 +275,15 @@ def full_atomistic(
         options=options,
     )
     return Assembly(
-        body, problem, (), preconditioner, atoms.numbers, free, np.zeros(len(X)), sites, np.zeros((0, 0))
+        body,
+        problem,
+        (),
+        preconditioner,
+        atoms.numbers,
+        free,
+        np.zeros(len(X)),
+        sites,
+        np.zeros((0, 0)),
     )
 
 

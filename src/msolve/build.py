@@ -172,7 +172,7 @@ def _crystal(given: CrystalInput, model: SiteModel) -> OrientedCrystal:
     else:
         assert given.element is not None
         crystal = _named_crystal(given, atomic_numbers[given.element])
-    unknown = sorted(set(crystal.numbers.tolist()) - set(model.numbers))
+    unknown = sorted({int(n) for n in crystal.numbers} - model.numbers)
     if unknown:
         raise CaseError(
             [f"crystal.element: the potential {model.name} does not know atomic number {unknown}"]
@@ -189,8 +189,7 @@ def _named_crystal(given: CrystalInput, number: int) -> Crystal:
         a = _guess(given.structure, number)
     if given.structure in ("hcp", "hexagonal"):
         c = given.c if isinstance(given.c, float) else a * np.sqrt(8 / 3)
-        make = Crystal.hcp if given.structure == "hcp" else Crystal.hexagonal
-        return make(a, c, number)
+        return (Crystal.hcp if given.structure == "hcp" else Crystal.hexagonal)(a, c, number)
     if given.structure == "triangular":
         # Layers so far apart that they do not meet: the crystal is flat.
         return Crystal.triangular(a, 20 * a, number)

@@ -113,7 +113,7 @@ def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Intraco
     import petsc4py
 
     petsc4py.init(["msolve", *shlex.split(arguments.petsc)], comm=comm)
-    from msolve import run
+    import msolve.run as run
 
     if verb == "check":
         run.check_case(case, comm)

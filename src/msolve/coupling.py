@@ -50,7 +50,10 @@ class Contribution:
 class Term(Protocol):
     """One summand of a coupled model. Calls are collective if the potential exchanges features."""
 
-    conservative: bool
+    @property
+    def conservative(self) -> bool:
+        """Whether the gradient is that of the energy."""
+        ...
 
     def evaluate(self, at: Snapshot) -> Contribution:
         """Energy and gradient at a state."""
@@ -171,7 +174,7 @@ def force_terms(patch: AtomisticPatch, stored: StoredEnergy, blend: Blend) -> tu
     """
     # A row of β ∘ ∇E_c with β > 0 needs every cell around its node, also those where β vanishes inside.
     cell_nodes = stored.space.cell_nodes()
-    active = (blend.nodes[cell_nodes] > 0).any(axis=1)
+    active = np.asarray((blend.nodes[cell_nodes] > 0).any(axis=1))
     weight = np.broadcast_to(active[:, None].astype(float), blend.points.shape)
     return (
         SiteTerm(patch, blend.force_sites.astype(float), rows=1 - blend.atoms),

@@ -134,7 +134,7 @@ def build_kinematics(
     """
     n_free_atoms = np.bincount(atom_owner[free], minlength=comm.size)
     slaving = _NodeSlaving.none(0)
-    node_is_free = np.zeros(0, dtype=bool)
+    node_is_free: BoolArray = np.zeros(0, dtype=bool)
     if space is not None and prescribed is not None and beta is not None:
         positions = space.nodes()
         candidate = beta < 1

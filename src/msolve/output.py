@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petsc4py import PETSc
 
@@ -22,6 +23,9 @@ from msolve.compare import Comparison
 from msolve.io.fields import FieldWriter
 from msolve.io.meshes import MeshData
 from msolve.io.trajectories import local_deformation, regions_of, write_atoms
+
+if TYPE_CHECKING:
+    from msolve.io.pictures import Opening
 
 Array = npt.NDArray[np.float64]
 
@@ -56,7 +60,8 @@ def collect(assembly: Assembly, z: PETSc.Vec, t: float) -> StepFields:
     site_energy = np.full(len(assembly.X), np.nan)
     for atoms, energies in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, own)):
         site_energy[atoms] = energies
-    nodes, stress = np.zeros((0, 3)), np.zeros((0, 3, 3))
+    nodes: Array = np.zeros((0, 3))
+    stress: Array = np.zeros((0, 3, 3))
     if kinematics.space is not None and problem.stored is not None:
         nodes = at.nodes + assembly.body.predictor.displacement(kinematics.space.nodes(), t)
         F, P = problem.stored.stress(at.nodes, at.background)
@@ -214,7 +219,7 @@ class Recorder:
         E = 0.5 * (np.swapaxes(local.F, 1, 2) @ local.F - np.eye(3))
         return np.einsum("ijkl,nkl->nij", body.C, E), local.von_mises()
 
-    def _opening(self, fields: StepFields, reference: Array | None) -> object:
+    def _opening(self, fields: StepFields, reference: Array | None) -> Opening:
         from msolve.io import pictures
 
         body = self._assembly.body
@@ -235,9 +240,13 @@ class Recorder:
             return None
         n = space.n_cells
         corners = space.mesh.topology.dim + 1
-        vertices = np.asarray(space.mesh.geometry.input_global_indices)[space.mesh.geometry.dofmap[:n]]
+        vertices = np.asarray(space.mesh.geometry.input_global_indices)[
+            space.mesh.geometry.dofmap[:n]
+        ]
         moved = fields.nodes[space.cell_nodes()[:, :corners]]
-        parts = space.comm.gather((space.cell_index, fields.stress[:, 1, 1], vertices, moved), root=0)
+        parts = space.comm.gather(
+            (space.cell_index, fields.stress[:, 1, 1], vertices, moved), root=0
+        )
         if parts is None or self._mesh is None:
             return None
         displacement = np.zeros((len(self._mesh.points), 3))
@@ -272,7 +281,9 @@ def flank_opening(
     return 0.5 * (X[upper, 0] + X[partner, 0]), opening, (upper, partner)
 
 
-def tip_position(body: Body, X: Array, free: npt.NDArray[np.bool_], positions: Array) -> tuple[float, float] | None:
+def tip_position(
+    body: Body, X: Array, free: npt.NDArray[np.bool_], positions: Array
+) -> tuple[float, float] | None:
     """Where the opening falls below half the spacing of the layers, by interpolation, ``(x1, x2)`` [Å].
 
     Looked for among the free atoms, from the open side; ``None`` without a crack or an open part.

@@ -80,8 +80,8 @@ class _Lift:
         self.local = patch.local.copy()
         self.atoms = kinematics.atoms_of(self.local)
         self._y = self.atoms.createVecLeft()
-        self._v = kinematics.nodes.createVecLeft() if kinematics.nodes is not None else None
         self.nodes = kinematics.nodes
+        self._v = (self.nodes or self.atoms).createVecLeft()
 
     def forward(self, z: PETSc.Vec) -> tuple[Array, Array]:
         """Correctors of the local atoms and nodes. Collective."""
@@ -93,10 +93,14 @@ class _Lift:
 
     def reverse(self, parts: list[Contribution], out: PETSc.Vec) -> None:
         """Add up gradients on the unknowns: the exact transpose of ``forward``. Collective."""
-        self._y.array[:] = sum((p.on_atoms.ravel() for p in parts if p.on_atoms is not None), np.zeros(1))
+        self._y.array[:] = sum(
+            (p.on_atoms.ravel() for p in parts if p.on_atoms is not None), np.zeros(1)
+        )
         self.atoms.multTranspose(self._y, out)
         if self.nodes is not None:
-            self._v.array[:] = sum((p.on_nodes.ravel() for p in parts if p.on_nodes is not None), np.zeros(1))
+            self._v.array[:] = sum(
+                (p.on_nodes.ravel() for p in parts if p.on_nodes is not None), np.zeros(1)
+            )
             self.nodes.multTransposeAdd(self._v, out, out)
 
 
@@ -126,7 +130,9 @@ class CoupledProblem:
         """Whether the gradient is that of an energy."""
         return all(term.conservative for term in self.terms)
 
-    def with_terms(self, terms: tuple[Term, ...], dead_load: PETSc.Vec | None = None) -> CoupledProblem:
+    def with_terms(
+        self, terms: tuple[Term, ...], dead_load: PETSc.Vec | None = None
+    ) -> CoupledProblem:
         """The same unknowns and lifts under other terms."""
         return dataclasses.replace(self, terms=terms, dead_load=dead_load)
 
@@ -216,7 +222,9 @@ class CoupledProblem:
         if place.far_field is place.predictor:
             return base
         loose = place.loose[atoms]
-        base[loose] += place.far_field.displacement(X[loose], t) - place.predictor.displacement(X[loose], t)
+        base[loose] += place.far_field.displacement(X[loose], t) - place.predictor.displacement(
+            X[loose], t
+        )
         return base + self._interpolated_boundary(t)[atoms]
 
     def _node_base(self, t: float) -> Array:
@@ -249,4 +257,6 @@ class CoupledProblem:
         if self.stored is None:
             return np.zeros((0, 0, 3, 3))
         points = self.stored.points
-        return self.placement.predictor.gradient(points.reshape(-1, 3), t).reshape(*points.shape[:2], 3, 3)
+        return self.placement.predictor.gradient(points.reshape(-1, 3), t).reshape(
+            *points.shape[:2], 3, 3
+        )

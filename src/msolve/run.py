@@ -23,6 +23,7 @@ from msolve.errors import ConvergenceError
 from msolve.io.log import RunLog
 from msolve.io.result import ComparisonResult, Result, Step, versions, write_result
 from msolve.output import Recorder, StepFields, collect, tip_position
+from msolve.potentials import keep_freed_memory
 from msolve.problem import CoupledProblem
 from msolve.solvers import (
     Report,
@@ -98,6 +99,7 @@ def run_case(case: Case, comm: MPI.Comm) -> Result:
         UnsupportedError: Its parts do not fit together.
         ConvergenceError: A solver broke down.
     """
+    keep_freed_memory()
     directory = case.output_directory
     title = f"msolve: {case.name} on {comm.size} rank{'s' if comm.size > 1 else ''}, output in {directory}"
     with RunLog(comm.rank, directory, title, comm.size) as log:
@@ -117,7 +119,8 @@ def run_case(case: Case, comm: MPI.Comm) -> Result:
         built = dict(log.seconds)
         try:
             steps, fields, z = _load_steps(setup, assembly, settings, recorder, log)
-            reference, apart, comparison = None, {}, None
+            reference, comparison = None, None
+            apart: dict[str, tuple[float, ...]] = {}
             log.seconds.clear()
             if case.compare.atomistic and case.coupled:
                 with log.phase("full atomistic model"):
@@ -163,8 +166,10 @@ def check_case(case: Case, comm: MPI.Comm) -> None:
     ]
     if setup.K_G is not None:
         material = setup.material()
-        lines.append(f"  K_G       {material['K_G']:.4f} MPa√m, surface energy {material['surface_energy']:.4f} J/m²")
-    RunLog.say("\n".join(lines))
+        lines.append(
+            f"  K_G       {material['K_G']:.4f} MPa√m, surface energy {material['surface_energy']:.4f} J/m²"
+        )
+    print("\n".join(lines), flush=True)
 
 
 def _memory(atoms: int, neighbours: int, layers: int) -> float:
@@ -190,7 +195,9 @@ def _load_steps(
         with log.phase("output"):
             fields = collect(assembly, z, t)
             recorder.write(fields)
-        steps.append(_step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds)))
+        steps.append(
+            _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
+        )
         log.step(steps[-1])
     return steps, fields, z
 

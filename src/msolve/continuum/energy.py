@@ -49,7 +49,9 @@ class StoredEnergy:
             stands for more material than it covers (the half layer at a crack flank).
     """
 
-    def __init__(self, space: DisplacementSpace, material: Material, volume_factor: Array | None = None):
+    def __init__(
+        self, space: DisplacementSpace, material: Material, volume_factor: Array | None = None
+    ):
         self.space = space
         self.material = material
         self.points, weight, self._gradients = space.quadrature()
@@ -76,7 +78,7 @@ class StoredEnergy:
             background: ∇u_pred at the quadrature points, shape ``(n_cells, n_q, 3, 3)``.
             weight: Weight of each quadrature point, shape ``(n_cells, n_q)``; cells without any are not evaluated.
         """
-        cells = weight.any(axis=1)
+        cells = np.asarray(weight.any(axis=1))
         F = self.deformation(u, background, cells)
         W, P = self.material.energy_density(F.reshape(-1, 3, 3))
         energy = float(np.sum(self.volume[cells] * weight[cells] * W.reshape(F.shape[:2])))
@@ -91,7 +93,7 @@ class StoredEnergy:
 
     def linearise(self, u: Array, background: Array, weight: Array) -> Callable[[Array], Array]:
         """The map direction -> Hessian · direction at ``u``, both ``(n_local_nodes, 3)``, this rank's share."""
-        cells = weight.any(axis=1)
+        cells = np.asarray(weight.any(axis=1))
         F = self.deformation(u, background, cells)
         A = self.material.tangent(F.reshape(-1, 3, 3)).reshape(*F.shape[:2], 3, 3, 3, 3)
         A = np.ascontiguousarray(A[..., : self.space.gdim])
@@ -131,7 +133,9 @@ class _Forms:
 
     stress: Any
     tangent: Any
-    points: npt.NDArray[np.int32]  # (n_cells, n_q): where a quadrature function keeps a cell's values
+    points: npt.NDArray[
+        np.int32
+    ]  # (n_cells, n_q): where a quadrature function keeps a cell's values
     gradient: Any
     stiffness: Any
 
@@ -149,7 +153,9 @@ class _Forms:
             tangent=tangent,
             points=stress.function_space.dofmap.list[: space.n_cells],
             gradient=fem.form(ufl.inner(stress, _rows(v, space.gdim)) * dx),
-            stiffness=fem.form(ufl.inner(ufl.dot(A, _rows(u, space.gdim)), _rows(v, space.gdim)) * dx),
+            stiffness=fem.form(
+                ufl.inner(ufl.dot(A, _rows(u, space.gdim)), _rows(v, space.gdim)) * dx
+            ),
         )
 
 
@@ -159,5 +165,7 @@ def _rows(v: Any, gdim: int) -> Any:
 
 
 def _quadrature_function(space: DisplacementSpace, cell: Any, size: int) -> Any:
-    element = basix.ufl.quadrature_element(cell, value_shape=(size,), degree=space.quadrature_degree)
+    element = basix.ufl.quadrature_element(
+        cell, value_shape=(size,), degree=space.quadrature_degree
+    )
     return fem.Function(fem.functionspace(space.mesh, element))

@@ -150,7 +150,9 @@ class DisplacementSpace:
         first = np.unique(point, return_index=True)[1]
         keep = first[inside[first] > -1e-7]
         point, cell, local, inside = point[keep], cell[keep], local[keep], inside[keep]
-        weights = scalar_element(self.gdim, self.degree).tabulate(0, np.clip(local, 0, 1))[0, :, :, 0]
+        weights = scalar_element(self.gdim, self.degree).tabulate(0, np.clip(local, 0, 1))[
+            0, :, :, 0
+        ]
         # Round-off must not tie an atom to a node of another cell, least of all across a crack.
         weights[np.abs(weights) < 1e-9] = 0.0
         weights /= weights.sum(axis=1, keepdims=True)
@@ -161,7 +163,9 @@ class DisplacementSpace:
 def scalar_element(gdim: int, degree: int) -> Any:
     """The scalar Lagrange element behind the space, as a Basix element."""
     cell = getattr(basix.CellType, SIMPLEX[gdim])
-    return basix.create_element(basix.ElementFamily.P, cell, degree, basix.LagrangeVariant.gll_warped)
+    return basix.create_element(
+        basix.ElementFamily.P, cell, degree, basix.LagrangeVariant.gll_warped
+    )
 
 
 def build_space(
@@ -193,7 +197,9 @@ def build_space(
         (points.shape[1], len(cells), node_tags) if comm.rank == 0 else None, root=0
     )
     if n_cells < comm.size:
-        raise CaseError([f"mesh: has {n_cells} cells for {comm.size} ranks; use fewer ranks or a finer mesh"])
+        raise CaseError(
+            [f"mesh: has {n_cells} cells for {comm.size} ranks; use fewer ranks or a finer mesh"]
+        )
     if comm.rank != 0:
         points, cells = np.zeros((0, gdim)), np.zeros((0, gdim + 1), dtype=np.int64)
     coordinate = basix.ufl.element("Lagrange", SIMPLEX[gdim], 1, shape=(gdim,))
@@ -230,5 +236,7 @@ def _local_tags(domain: Any, V: Any, tags: dict[str, IntArray]) -> dict[str, Int
     out = {}
     for name, tagged in tags.items():
         has = np.isin(original, tagged)[vertices]
-        out[name] = np.unique(nodes[(has[:, None, :] | ~between[None]).all(axis=2)]).astype(np.int64)
+        out[name] = np.unique(nodes[(has[:, None, :] | ~between[None]).all(axis=2)]).astype(
+            np.int64
+        )
     return out

@@ -98,7 +98,9 @@ def relax_slab(model: SiteModel, crystal: OrientedCrystal, origin: Array, depth:
     p1, p2, p3 = crystal.periods
     if p2 is None:
         raise CaseError(
-            ["crystal.orientation.x2: the crack plane's normal must be a lattice direction for a slab handshake"]
+            [
+                "crystal.orientation.x2: the crack plane's normal must be a lattice direction for a slab handshake"
+            ]
         )
     thickness = p2 * np.ceil(2 * depth / p2)
     # Half-open in x1 and x3, between two gaps in x2.
@@ -160,13 +162,17 @@ def half_layer_factor(
     """
     factor = np.ones(len(vertices))
     gdim = vertices.shape[2]
-    on_flank = (np.abs(np.abs(vertices[..., 1]) - half_gap) < 1e-6) & (vertices[..., 0] < tip + 1e-6)
+    on_flank = (np.abs(np.abs(vertices[..., 1]) - half_gap) < 1e-6) & (
+        vertices[..., 0] < tip + 1e-6
+    )
     for k in range(gdim + 1):
         # Facet opposite to vertex k.
         facet = [v for v in range(gdim + 1) if v != k]
         cells = np.flatnonzero(on_flank[:, facet].all(axis=1))
-        corners = vertices[np.ix_(cells, facet)]
+        corners = vertices[cells][:, facet]
         edges = corners[:, 1:] - corners[:, :1]
-        area = np.sqrt(np.abs(np.linalg.det(edges @ np.swapaxes(edges, 1, 2)))) / (1 if gdim == 2 else 2)
+        area = np.sqrt(np.abs(np.linalg.det(edges @ np.swapaxes(edges, 1, 2)))) / (
+            1 if gdim == 2 else 2
+        )
         factor[cells] += half_gap * area * (thickness if gdim == 2 else 1.0) / cell_volume[cells]
     return factor

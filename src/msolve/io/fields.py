@@ -37,7 +37,9 @@ class FieldWriter:
         self._file.write_mesh(space.mesh)
         mesh = space.mesh
         self._nodal = fem.Function(space.V)
-        self._displacement = fem.Function(fem.functionspace(mesh, ("Lagrange", 1, (3,))), name="displacement")
+        self._displacement = fem.Function(
+            fem.functionspace(mesh, ("Lagrange", 1, (3,))), name="displacement"
+        )
         self._stress = fem.Function(fem.functionspace(mesh, ("DG", 0, (3, 3))), name="stress_GPa")
         self._beta = fem.Function(fem.functionspace(mesh, ("DG", 0)), name="beta")
 

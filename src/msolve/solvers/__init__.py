@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Solvers for coupled problems, through PETSc and SLEPc.
+
+Minimisation with a line search (TAO), root finding (SNES with exact Jacobian products), deferred
+corrections, and the lowest eigenvalue of the Hessian (SLEPc). One preconditioner serves all of them:
+elasticity assembled through the lifts. Each solver reads the options under its own prefix and no others.
+"""
+
+from msolve.solvers.mode import lowest_mode
+from msolve.solvers.nonlinear import correct, find_root, minimise, with_ghost_force_correction
+from msolve.solvers.preconditioner import Preconditioner
+from msolve.solvers.settings import Report, Settings
+
+__all__ = [
+    "Preconditioner",
+    "Report",
+    "Settings",
+    "correct",
+    "find_root",
+    "lowest_mode",
+    "minimise",
+    "with_ghost_force_correction",
+]

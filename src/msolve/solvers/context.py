@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""A coupled problem as PETSc sees it: callbacks, shell matrices and shell preconditioners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from petsc4py import PETSc
+
+from msolve.problem import CoupledProblem
+from msolve.solvers.preconditioner import Preconditioner
+
+
+class Counted:
+    """The problem at one load as PETSc wants it, counting evaluations."""
+
+    def __init__(self, problem: CoupledProblem, t: float):
+        self.problem, self.t = problem, t
+        self.evaluations = self.products = 0
+
+    def objective_gradient(self, tao: PETSc.TAO, z: PETSc.Vec, g: PETSc.Vec) -> float:
+        """Energy and gradient for TAO."""
+        self.evaluations += 1
+        return self.problem.evaluate(z, self.t, g)
+
+    def function(self, snes: PETSc.SNES, z: PETSc.Vec, g: PETSc.Vec) -> None:
+        """Residual for SNES."""
+        self.evaluations += 1
+        self.problem.evaluate(z, self.t, g)
+
+    def linearised(self, z: PETSc.Vec) -> Product:
+        """Jacobian products at ``z``."""
+        return Product(self, self.problem.linearise(z, self.t))
+
+
+class Product:
+    """Context of a PETSc shell matrix."""
+
+    def __init__(self, owner: Counted, product: Callable[[PETSc.Vec, PETSc.Vec], None]):
+        self.owner, self.product = owner, product
+
+    def mult(self, mat: PETSc.Mat, v: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Product for PETSc."""
+        self.owner.products += 1
+        self.product(v, out)
+
+
+class Apply:
+    """Context of a PETSc shell preconditioner."""
+
+    def __init__(self, preconditioner: Preconditioner):
+        self.preconditioner = preconditioner
+
+    def apply(self, pc: PETSc.PC, r: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Preconditioner for PETSc."""
+        self.preconditioner.apply(r, out)

@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Minimisation, root finding, and the deferred ghost-force correction that joins them."""
+
+from __future__ import annotations
+
+import time
+
+from petsc4py import PETSc
+
+from msolve.coupling import Term
+from msolve.problem import CoupledProblem
+from msolve.solvers.context import Apply, Counted
+from msolve.solvers.preconditioner import Preconditioner
+from msolve.solvers.settings import Options, Report, Settings
+
+
+def minimise(
+    problem: CoupledProblem,
+    z: PETSc.Vec,
+    t: float,
+    preconditioner: Preconditioner,
+    settings: Settings,
+) -> Report:
+    """Minimise the energy from ``z``, in place: preconditioned L-BFGS with a Wolfe line search. Collective.
+
+    Raises:
+        ConvergenceError: The line search or the iteration limit ended it early.
+    """
+    begin = time.perf_counter()
+    work = Counted(problem, t)
+    history: list[float] = []
+    tao = PETSc.TAO().create(z.comm)
+    tao.setOptionsPrefix(settings.prefix + "min_")
+    tao.setType("lmvm")
+    tao.setObjectiveGradient(work.objective_gradient, None)
+    tao.setMaximumIterations(settings.max_iterations)
+    tao.setMaximumFunctionEvaluations(20 * settings.max_iterations)
+
+    def test(tao: PETSc.TAO) -> int:
+        gradient = tao.getGradient()[0]
+        size = gradient.norm(PETSc.NormType.NORM_INFINITY)
+        history.append(size)
+        if settings.progress:
+            settings.progress("minimise", len(history) - 1, float(tao.getObjectiveValue()), size)
+        return int(PETSc.TAO.ConvergedReason.CONVERGED_USER) if size <= settings.tolerance else 0
+
+    tao.setConvergenceTest(test)
+    tao.setLMVMH0(preconditioner.matrix)
+    with Options(settings.prefix + "min_", settings.options):
+        tao.setFromOptions()
+    tao.setSolution(z)
+    inner = tao.getLMVMH0KSP()
+    inner.setType("preonly")
+    inner.getPC().setType("python")
+    inner.getPC().setPythonContext(Apply(preconditioner))
+    tao.solve()
+    gradient = z.duplicate()
+    energy = problem.evaluate(z, t, gradient)
+    residual = gradient.norm(PETSc.NormType.NORM_INFINITY)
+    tao.destroy()
+    return Report(
+        "minimise",
+        len(history) - 1,
+        work.evaluations,
+        0,
+        residual,
+        energy,
+        residual <= settings.tolerance,
+        tuple(history),
+        time.perf_counter() - begin,
+    )
+
+
+def find_root(
+    problem: CoupledProblem,
+    z: PETSc.Vec,
+    t: float,
+    preconditioner: Preconditioner,
+    settings: Settings,
+) -> Report:
+    """Solve gradient = 0 from ``z``, in place: inexact Newton with exact Jacobian products. Collective."""
+    begin = time.perf_counter()
+    work = Counted(problem, t)
+    history: list[float] = []
+    snes = PETSc.SNES().create(z.comm)
+    snes.setOptionsPrefix(settings.prefix + "root_")
+    gradient = z.duplicate()
+    size = (z.getLocalSize(), None)
+    shell = PETSc.Mat().createPython((size, size), comm=z.comm)
+
+    def jacobian(snes: PETSc.SNES, z: PETSc.Vec, J: PETSc.Mat, P: PETSc.Mat) -> None:
+        J.setPythonContext(work.linearised(z))
+        J.assemble()
+
+    def test(snes: PETSc.SNES, it: int, norms: tuple[float, float, float]) -> int:
+        worst = snes.getFunction()[0].norm(PETSc.NormType.NORM_INFINITY)
+        history.append(worst)
+        if settings.progress:
+            settings.progress("root", it, float("nan"), worst)
+        done = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
+        return int(done) if worst <= settings.tolerance else 0
+
+    shell.setPythonContext(work.linearised(z))
+    shell.setUp()
+    snes.setFunction(work.function, gradient)
+    snes.setJacobian(jacobian, shell, preconditioner.matrix)
+    snes.setConvergenceTest(test)
+    snes.setTolerances(max_it=settings.max_iterations)
+    ksp = snes.getKSP()
+    ksp.setType("gmres")
+    ksp.setTolerances(rtol=1e-3, max_it=200)
+    ksp.setGMRESRestart(100)
+    ksp.getPC().setType("python")
+    ksp.getPC().setPythonContext(Apply(preconditioner))
+    with Options(settings.prefix + "root_", {"snes_linesearch_type": "l2"} | settings.options):
+        snes.setFromOptions()
+    snes.solve(None, z)
+    problem.evaluate(z, t, gradient)
+    residual = gradient.norm(PETSc.NormType.NORM_INFINITY)
+    iterations = snes.getIterationNumber()
+    snes.destroy()
+    return Report(
+        "root",
+        iterations,
+        work.evaluations,
+        work.products,
+        residual,
+        float("nan"),
+        residual <= settings.tolerance,
+        tuple(history),
+        time.perf_counter() - begin,
+    )
+
+
+def correct(
+    energy_problem: CoupledProblem,
+    force_terms: tuple[Term, ...],
+    z: PETSc.Vec,
+    t: float,
+    preconditioner: Preconditioner,
+    settings: Settings,
+    *,
+    corrections: int,
+    tolerance: float | None = None,
+) -> tuple[CoupledProblem, list[Report], list[float]]:
+    """Deferred ghost-force correction, in place. Collective.
+
+    Minimise the blended energy with a dead load, renew the dead load at the solution, and again; a fixed
+    point solves the blended-force equations.
+
+    Args:
+        energy_problem: Blended energy, with or without a dead load.
+        force_terms: Terms of the blended-force residual on the same lifts.
+        z: Start, overwritten with the solution.
+        t: Load parameter.
+        preconditioner: Elasticity.
+        settings: Tolerance of each minimisation.
+        corrections: How many times the dead load may be renewed.
+        tolerance: Largest component of the blended force at the end [eV/Å]; by default that of ``settings``.
+
+    Returns:
+        ``(problem, reports, residuals)``: the energy problem with its last dead load, one report per
+        minimisation, and the blended-force residual after each [eV/Å].
+    """
+    problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
+    wanted = settings.tolerance if tolerance is None else tolerance
+    reports, residuals = [], []
+    force = z.duplicate()
+    for k in range(corrections + 1):
+        reports.append(minimise(problem, z, t, preconditioner, settings))
+        energy_problem.with_terms(force_terms).evaluate(z, t, force)
+        residuals.append(force.norm(PETSc.NormType.NORM_INFINITY))
+        if residuals[-1] <= wanted or k == corrections:
+            break
+        problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
+    return problem, reports, residuals
+
+
+def with_ghost_force_correction(
+    energy_problem: CoupledProblem, force_terms: tuple[Term, ...], z: PETSc.Vec, t: float
+) -> CoupledProblem:
+    """The blended energy with the dead load that makes its gradient the blended force at ``z``. Collective.
+
+    References:
+        Ortner, Zhang, "Atomistic/continuum blending with ghost force correction", SIAM J. Sci. Comput. 38,
+        A346 (2016).
+    """
+    dead_load, force = z.duplicate(), z.duplicate()
+    energy_problem.with_terms(energy_problem.terms).evaluate(z, t, dead_load)
+    energy_problem.with_terms(force_terms).evaluate(z, t, force)
+    dead_load.axpy(-1.0, force)
+    return energy_problem.with_terms(energy_problem.terms, dead_load)
