@@ -14,7 +14,6 @@ from msolve.io.pictures import (
     AtomsView,
     MeshView,
     Opening,
-    opening_profile,
     picture_comparison,
     picture_convergence,
     picture_domain,
@@ -61,15 +60,6 @@ def test_tip(views, tmp_path, reference):
         title="Tip",
     )
     assert_picture(tmp_path / "tip.png")
-
-
-def test_opening_is_found_between_layers_that_are_out_of_step():
-    x = np.arange(-12.0, 12.1, 2.0)
-    X = np.concatenate([np.c_[x, 0 * x + 1.1], np.c_[x + 1, 0 * x - 1.1], np.c_[x, 0 * x + 3.3]])
-    u = np.c_[0 * X[:, 0], np.where(X[:, 1] > 0, 0.3, -0.2) * X[:, 0]]
-    x1, opening = opening_profile(X, u, half_gap=1.1, within=11.0)
-    assert x1.tolist() == [-10.0, -8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
-    assert opening == pytest.approx(0.5 * x1)
 
 
 def test_convergence_and_comparison(tmp_path):

@@ -10,13 +10,12 @@ from msolve.io.pictures.canvas import AtomsView, MeshView
 from msolve.io.pictures.comparison import picture_comparison
 from msolve.io.pictures.convergence import picture_convergence
 from msolve.io.pictures.domain import picture_domain
-from msolve.io.pictures.tip import Opening, opening_profile, picture_tip
+from msolve.io.pictures.tip import Opening, picture_tip
 
 __all__ = [
     "AtomsView",
     "MeshView",
     "Opening",
-    "opening_profile",
     "picture_comparison",
     "picture_convergence",
     "picture_domain",

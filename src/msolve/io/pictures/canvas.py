@@ -14,9 +14,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, PolyCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
@@ -126,6 +127,9 @@ def colour_bar(made: Figure, drawn: Any, place: Axes, label: str) -> None:
     bar.set_label(label, labelpad=3)
     bar.outline.set_visible(False)
     place.tick_params(length=3)
+    if isinstance(drawn.norm, LogNorm):
+        # Where the bar spans about a decade or less, 2 and 5 need their labels too.
+        place.xaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(1.5, 0.6)))
 
 
 def map_axes(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:

@@ -55,32 +55,6 @@ class Opening:
     reference: Array | None = None
 
 
-def opening_profile(X: Array, u: Array, half_gap: float, within: float) -> tuple[Array, Array]:
-    """Opening along the crack plane, from atoms and nodes on the two layers beside it.
-
-    The layers need not have their atoms above each other: the lower one is interpolated.
-
-    Args:
-        X: Reference positions, atoms and nodes together, shape ``(n, 2)`` or ``(n, 3)`` [Å]; those
-            off the two layers are ignored, those at the same x1 are averaged.
-        u: Displacements, shape ``(n, 2)`` or ``(n, 3)`` [Å].
-        half_gap: Distance of the layers from the plane x2 = 0 [Å].
-        within: Largest distance from the origin along x1 [Å].
-
-    Returns:
-        ``(x1, opening)``: places of the upper layer, ascending, and u2 above minus u2 below,
-        shape ``(k,)`` each [Å].
-    """
-    layers = []
-    for side in (half_gap, -half_gap):
-        on = (np.abs(X[:, 1] - side) < 0.02) & (np.abs(X[:, 0]) <= within)
-        places, column = np.unique(np.round(X[on, 0], 3), return_inverse=True)
-        layers.append((places, np.bincount(column, u[on, 1]) / np.bincount(column)))
-    (above, up), (below, down) = layers
-    shared = (above >= below.min()) & (above <= below.max())
-    return above[shared], up[shared] - np.interp(above[shared], below, down)
-
-
 def picture_tip(
     path: str | Path,
     mesh: MeshView | None,
