@@ -156,7 +156,6 @@ def couple(
     degree: int = 1,
     quadrature_degree: int = 2,
     prefix: str = "msolve_",
-    options: dict[str, str] | None = None,
 ) -> Assembly:
     """Set up the coupled problem. Collective.
 
@@ -169,7 +168,6 @@ def couple(
         degree: Degree of the finite elements.
         quadrature_degree: Degree of the quadrature.
         prefix: PETSc options prefix.
-        options: PETSc options.
     """
     X, numbers, free, sites = _patch_atoms(body, regions)
     space = build_space(
@@ -226,7 +224,6 @@ def couple(
         gdim=space.gdim,
         slits=body.slits,
         prefix=prefix,
-        options=options,
     )
     return Assembly(
         body,
@@ -241,9 +238,7 @@ def couple(
     )
 
 
-def full_atomistic(
-    comm: MPI.Comm, body: Body, *, prefix: str = "msolve_", options: dict[str, str] | None = None
-) -> Assembly:
+def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> Assembly:
     """Set up the full atomistic problem: all atoms of the disc free, a rim around it at the far field. Collective."""
     atoms = body.sites(body.radius + 2 * body.margin)
     X = atoms.positions
@@ -272,7 +267,6 @@ def full_atomistic(
         gdim=2,
         slits=body.slits,
         prefix=prefix,
-        options=options,
     )
     return Assembly(
         body,

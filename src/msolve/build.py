@@ -143,9 +143,8 @@ def build_mesh(setup: Setup, comm: MPI.Comm) -> MeshData:
 
 def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
     """Assemble the problem of the case: coupled, or atomistic where there is no mesh. Collective."""
-    options = dict(setup.case.solver.petsc)
     if mesh is None:
-        return full_atomistic(comm, setup.body, options=options)
+        return full_atomistic(comm, setup.body)
     return couple(
         comm,
         setup.body,
@@ -153,7 +152,6 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
         mesh,
         degree=setup.case.mesh.degree,
         quadrature_degree=_quadrature_degree(setup),
-        options=options,
     )
 
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. Collective over all ranks that were started."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = _parser().parse_args(words)
+        arguments = _parser().parse_intermixed_args(words)
         verb, path = _verb(arguments.words)
     except UsageError as error:
         return _refuse(f"msolve: {error}\nusage: {USAGE}")
@@ -116,7 +116,9 @@ def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Intraco
     import msolve.run as run
 
     if verb == "check":
-        run.check_case(case, comm)
+        report = run.check_case(case, comm)
+        if comm.rank == 0:
+            print(report, flush=True)
         return DONE
     result = run.run_case(case, comm)
     return DONE if result.status == "converged" else NOT_CONVERGED

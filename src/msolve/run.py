@@ -26,6 +26,7 @@ from msolve.output import Recorder, StepFields, collect, tip_position
 from msolve.potentials import keep_freed_memory
 from msolve.problem import CoupledProblem
 from msolve.solvers import (
+    Options,
     Report,
     Settings,
     correct,
@@ -102,7 +103,10 @@ def run_case(case: Case, comm: MPI.Comm) -> Result:
     keep_freed_memory()
     directory = case.output_directory
     title = f"msolve: {case.name} on {comm.size} rank{'s' if comm.size > 1 else ''}, output in {directory}"
-    with RunLog(comm.rank, directory, title, comm.size) as log:
+    with (
+        Options("msolve_", dict(case.solver.petsc)),
+        RunLog(comm.rank, directory, title, comm.size) as log,
+    ):
         with log.phase("crystal and potential"):
             setup = set_up(case, comm)
         with log.phase("mesh"):
@@ -110,27 +114,26 @@ def run_case(case: Case, comm: MPI.Comm) -> Result:
         with log.phase("assembly"):
             assembly = build(setup, mesh, comm)
         recorder = Recorder(setup, assembly, mesh, directory)
-        settings = Settings(
-            tolerance=case.solver.gradient_tolerance,
-            max_iterations=case.solver.max_iterations,
-            options=dict(case.solver.petsc),
-            progress=log.progress,
-        )
-        built = dict(log.seconds)
         try:
-            steps, fields, z = _load_steps(setup, assembly, settings, recorder, log)
-            reference, comparison = None, None
-            apart: dict[str, tuple[float, ...]] = {}
-            log.seconds.clear()
-            if case.compare.atomistic and case.coupled:
-                with log.phase("full atomistic model"):
-                    comparison, reference, apart = _against_atomistic(
-                        setup, assembly, z, setup.loads[-1], settings, recorder
-                    )
-            with log.phase("pictures"):
-                recorder.pictures(fields, steps[-1].histories, reference, apart)
+            return _solve_and_record(setup, assembly, recorder, log, comm)
         finally:
             recorder.close()
+
+
+def _solve_and_record(
+    setup: Setup, assembly: Assembly, recorder: Recorder, log: RunLog, comm: MPI.Comm
+) -> Result:
+    case = setup.case
+    settings = Settings(
+        tolerance=case.solver.gradient_tolerance,
+        max_iterations=case.solver.max_iterations,
+        progress=log.progress,
+    )
+    seconds = dict(log.seconds)
+    steps, fields, z = _load_steps(setup, assembly, settings, recorder, log)
+    log.seconds.clear()
+
+    def finish(comparison: ComparisonResult | None) -> Result:
         result = Result(
             status="converged" if all(s.converged for s in steps) else "not converged",
             case=case.to_dict(),
@@ -139,21 +142,37 @@ def run_case(case: Case, comm: MPI.Comm) -> Result:
             material=setup.material(),
             steps=tuple(steps),
             comparison=comparison,
-            seconds={**built, **log.seconds},
+            seconds={**seconds, **log.seconds},
             files=tuple(recorder.files),
         )
         if comm.rank == 0:
-            write_result(directory / "result.json", result)
+            write_result(case.output_directory / "result.json", result)
         return result
 
+    # What is solved is on disk before the comparison begins.
+    finish(None)
+    comparison, reference = None, None
+    apart: dict[str, tuple[float, ...]] = {}
+    if case.compare.atomistic and case.coupled:
+        with log.phase("full atomistic model"):
+            comparison, reference, apart = _against_atomistic(
+                setup, assembly, z, setup.loads[-1], settings, recorder
+            )
+    with log.phase("pictures"):
+        recorder.pictures(fields, steps[-1].histories, reference, apart)
+    if comparison is not None:
+        log.say(
+            f"error against the full atomistic model: {comparison.total_h1:.4f} Å in all, "
+            f"{comparison.tip_h1:.4f} Å near the defect (H1 norm)"
+        )
+    return finish(comparison)
 
-def check_case(case: Case, comm: MPI.Comm) -> None:
+
+def check_case(case: Case, comm: MPI.Comm) -> str:
     """Validate a case against its potential and mesh and tell how large it is; solves nothing. Collective."""
     setup = set_up(case, comm)
     mesh = build_mesh(setup, comm) if case.coupled else None
     assembly = build(setup, mesh, comm)
-    if comm.rank != 0:
-        return
     kinematics = assembly.problem.kinematics
     atoms = int(assembly.evaluated.sum())
     neighbours = len(setup.body.crystal.shell(setup.body.model.cutoff).vectors)
@@ -169,7 +188,7 @@ def check_case(case: Case, comm: MPI.Comm) -> None:
         lines.append(
             f"  K_G       {material['K_G']:.4f} MPa√m, surface energy {material['surface_energy']:.4f} J/m²"
         )
-    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
 
 
 def _memory(atoms: int, neighbours: int, layers: int) -> float:
@@ -280,7 +299,7 @@ def _against_atomistic(
     case = setup.case
     comm = assembly.problem.kinematics.unknowns.comm
     begin = time.perf_counter()
-    full = full_atomistic(comm, setup.body, prefix="msolve_full_", options=settings.options)
+    full = full_atomistic(comm, setup.body, prefix="msolve_full_")
     lifted = lift_to(assembly, z, t, full)
     solution = unknowns_of(full, lifted, t)
     report = minimise(full.problem, solution, t, full.preconditioner, settings)

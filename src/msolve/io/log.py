@@ -166,14 +166,14 @@ class RunLog:
             self._console.print(_aligned(_COLUMNS), style="bold")
         self._console.print(_aligned(cells))
 
+    def say(self, line: str) -> None:
+        """One line for terminal and log file."""
+        if self._speaks:
+            _log.info(line)
+
     def __call__(self, problem: object, state: object, step: Step) -> None:
         """As an observer of load steps."""
         self.step(step)
-
-    @staticmethod
-    def say(text: str) -> None:
-        """Print what was asked for, outside any run. Call it on one rank."""
-        Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
     def _show(self, now: Text) -> None:
         self._now = now

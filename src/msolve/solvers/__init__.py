@@ -10,9 +10,10 @@ elasticity assembled through the lifts. Each solver reads the options under its 
 from msolve.solvers.mode import lowest_mode
 from msolve.solvers.nonlinear import correct, find_root, minimise, with_ghost_force_correction
 from msolve.solvers.preconditioner import Preconditioner
-from msolve.solvers.settings import Report, Settings
+from msolve.solvers.settings import Options, Report, Settings
 
 __all__ = [
+    "Options",
     "Preconditioner",
     "Report",
     "Settings",

@@ -4,12 +4,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from petsc4py import PETSc
 
+from msolve.errors import MsolveError
 from msolve.problem import CoupledProblem
 from msolve.solvers.preconditioner import Preconditioner
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Let an error of msolve that was raised inside a PETSc callback come out as itself."""
+    try:
+        yield
+    except PETSc.Error as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, MsolveError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 class Counted:

@@ -11,7 +11,7 @@ import numpy as np
 
 from msolve.errors import ConvergenceError
 from msolve.problem import CoupledProblem
-from msolve.solvers.context import Apply, Counted
+from msolve.solvers.context import Apply, Counted, own_errors
 from msolve.solvers.preconditioner import Preconditioner
 
 
@@ -62,7 +62,8 @@ def lowest_mode(
     ksp.getPC().setPythonContext(Apply(preconditioner))
     solver.setInitialSpace([_any_direction(problem, preconditioner)])
     solver.setFromOptions()
-    solver.solve()
+    with own_errors():
+        solver.solve()
     if solver.getConverged() < 1:
         raise ConvergenceError(
             f"the lowest eigenvalue did not converge in {3 * max_products} products"

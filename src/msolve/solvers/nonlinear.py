@@ -10,7 +10,7 @@ from petsc4py import PETSc
 
 from msolve.coupling import Term
 from msolve.problem import CoupledProblem
-from msolve.solvers.context import Apply, Counted
+from msolve.solvers.context import Apply, Counted, own_errors
 from msolve.solvers.preconditioner import Preconditioner
 from msolve.solvers.settings import Options, Report, Settings
 
@@ -47,14 +47,14 @@ def minimise(
 
     tao.setConvergenceTest(test)
     tao.setLMVMH0(preconditioner.matrix)
-    with Options(settings.prefix + "min_", settings.options):
-        tao.setFromOptions()
+    tao.setFromOptions()
     tao.setSolution(z)
     inner = tao.getLMVMH0KSP()
     inner.setType("preonly")
     inner.getPC().setType("python")
     inner.getPC().setPythonContext(Apply(preconditioner))
-    tao.solve()
+    with own_errors():
+        tao.solve()
     gradient = z.duplicate()
     energy = problem.evaluate(z, t, gradient)
     residual = gradient.norm(PETSc.NormType.NORM_INFINITY)
@@ -113,9 +113,10 @@ def find_root(
     ksp.setGMRESRestart(100)
     ksp.getPC().setType("python")
     ksp.getPC().setPythonContext(Apply(preconditioner))
-    with Options(settings.prefix + "root_", {"snes_linesearch_type": "l2"} | settings.options):
+    with Options(settings.prefix + "root_", {"snes_linesearch_type": "l2"}):
         snes.setFromOptions()
-    snes.solve(None, z)
+    with own_errors():
+        snes.solve(None, z)
     problem.evaluate(z, t, gradient)
     residual = gradient.norm(PETSc.NormType.NORM_INFINITY)
     iterations = snes.getIterationNumber()

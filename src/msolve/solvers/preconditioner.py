@@ -15,7 +15,6 @@ from scipy import sparse, spatial
 
 from msolve.kinematics import columns_without_slits, petsc_matrix, project
 from msolve.problem import CoupledProblem
-from msolve.solvers.settings import Options
 
 Array = npt.NDArray[np.float64]
 
@@ -36,8 +35,7 @@ class Preconditioner:
         thickness: Length along the front; 1 in 3-D [Å].
         gdim: Dimension in which atoms are triangulated.
         slits: Cracks that no simplex may cross.
-        prefix: PETSc options prefix.
-        options: PETSc options of the linear solver.
+        prefix: PETSc options prefix; that of the linear solver is ``prefix + "elasticity_"``.
     """
 
     def __init__(
@@ -51,7 +49,6 @@ class Preconditioner:
         gdim: int,
         slits: tuple[tuple[float, float], ...] = (),
         prefix: str = "msolve_",
-        options: dict[str, str] | None = None,
     ):
         begin = time.perf_counter()
         kinematics = problem.kinematics
@@ -75,8 +72,7 @@ class Preconditioner:
         pc = self.ksp.getPC()
         pc.setType("cholesky")
         pc.setFactorSolverType("mumps")
-        with Options(prefix + "elasticity_", options or {}):
-            self.ksp.setFromOptions()
+        self.ksp.setFromOptions()
         self.ksp.setUp()
         _log.debug("elasticity factorised in %.2f s", time.perf_counter() - begin)
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from petsc4py import PETSc
 
@@ -41,32 +41,32 @@ class Report:
 
 @dataclass(frozen=True)
 class Settings:
-    """Tolerances and PETSc options of a solve.
+    """Tolerances of a solve.
 
     Attributes:
         tolerance: Largest gradient component that counts as zero [eV/Å].
         max_iterations: Iterations before giving up.
         prefix: PETSc options prefix, not empty.
-        options: PETSc options, without prefix.
         progress: Called with (label, iteration, energy, residual) on every rank.
     """
 
     tolerance: float = 1e-4
     max_iterations: int = 300
     prefix: str = "msolve_"
-    options: dict[str, str] = field(default_factory=dict)
     progress: Progress | None = None
 
 
 class Options:
-    """PETSc options under a prefix, taken out of the global database again at the end."""
+    """PETSc options under a prefix, taken out of the global database again at the end.
+
+    What is in the database already came from the command line or the caller, and wins.
+    """
 
     def __init__(self, prefix: str, options: dict[str, str]):
         self.prefix, self.options = prefix, options
 
     def __enter__(self) -> None:
         database = PETSc.Options()
-        # What is in the database already came from the command line, and wins.
         self._added = [k for k in self.options if not database.hasName(self.prefix + k)]
         for key in self._added:
             database[self.prefix + key] = self.options[key]

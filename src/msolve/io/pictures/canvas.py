@@ -130,6 +130,7 @@ def colour_bar(made: Figure, drawn: Any, place: Axes, label: str) -> None:
     if isinstance(drawn.norm, LogNorm):
         # Where the bar spans about a decade or less, 2 and 5 need their labels too.
         place.xaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(1.5, 0.6)))
+        place.tick_params(which="minor", labelsize=8)
 
 
 def map_axes(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
