@@ -95,7 +95,10 @@ def test_a_bad_input_is_explained_and_ends_with_2(bad, verb):
     [
         ([], "msolve: name an input file"),
         (["check"], "msolve: name an input file"),
-        (["a.yaml", "b.yaml"], "msolve: one input file at a time, found: a.yaml b.yaml"),
+        (
+            ["a.yaml", "--set", "a=b", "b.yaml"],
+            "msolve: one input file at a time, found: a.yaml b.yaml",
+        ),
         (["--colour", "a.yaml"], "msolve: unrecognized arguments: --colour"),
         (["none.yaml"], "none.yaml: 1 problem\n  no such file"),
     ],
