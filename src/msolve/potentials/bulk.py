@@ -48,7 +48,7 @@ class BulkCell:
         if crystal.n_basis > 1:
             raise UnsupportedError(
                 f"the Cauchy-Born law of a crystal with {crystal.n_basis} atoms per primitive cell "
-                "needs relaxed inner shifts, which are not available; use method: atomistic"
+                "needs relaxed inner shifts, which are not available yet; crystals with one atom work"
             )
         strange = {int(z) for z in crystal.numbers} - model.numbers
         if strange:
