@@ -199,7 +199,7 @@ class Recorder:
             blend=regions.blend if regions else 0.0,
             spacing=full.body.crystal.nearest_neighbour_distance,
             title="Coupled solution against the full atomistic model",
-            summary=f"error in the H1 norm {numbers.total_h1:.4f} Å, near the tip {numbers.tip_h1:.4f} Å",
+            summary=f"error in the H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å",
             rim_from=case.domain.radius - case.compare.rim,
         )
         self.files.append("comparison.png")
@@ -207,9 +207,13 @@ class Recorder:
     def title(self, load: float) -> str:
         """First line of the pictures."""
         setup = self._setup
-        unit = {"1": "of the load", "MPa*m^0.5": "MPa√m"}.get(setup.load_unit, setup.load_unit)
-        method = setup.case.coupling.method
-        return f"{setup.case.name}: {load * setup.load_scale:.4g} {unit}, {method}, {setup.body.model.name}"
+        amount = f"{load * setup.load_scale:.4g} {setup.load_unit.replace('MPa*m^0.5', 'MPa√m')}"
+        parts = [
+            "full load" if amount == "1 1" else amount.removesuffix(" 1"),
+            setup.case.coupling.method,
+            setup.body.model.name,
+        ]
+        return f"{setup.case.name}: {', '.join(parts)}"
 
     def _deformation(self, fields: StepFields) -> tuple[Array, Array]:
         """Stress of linear elasticity at each atom's local strain [eV/Å³], and von Mises strain."""

@@ -160,7 +160,7 @@ class Mesh(Section):
         "nearest neighbours.",
     )
     growth: float = Field(
-        default=1.5,
+        default=1.0,
         ge=0,
         le=3,
         description="Exponent by which edges grow with distance from the cores.",
