@@ -154,7 +154,6 @@ def couple(
     mesh: MeshData,
     *,
     degree: int = 1,
-    quadrature_degree: int = 2,
     prefix: str = "msolve_",
 ) -> Assembly:
     """Set up the coupled problem. Collective.
@@ -166,7 +165,6 @@ def couple(
         mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes. Read
             on rank 0 only.
         degree: Degree of the finite elements.
-        quadrature_degree: Degree of the quadrature.
         prefix: PETSc options prefix.
     """
     X, numbers, free, sites = _patch_atoms(body, regions)
@@ -177,7 +175,6 @@ def couple(
         mesh.node_tags,
         thickness=body.crystal.period,
         degree=degree,
-        quadrature_degree=quadrature_degree,
     )
     factor = _half_layers(body, space.cell_vertices())
     stored = StoredEnergy(space, body.material, factor)

@@ -151,14 +151,7 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
         setup.regions,
         mesh,
         degree=setup.case.mesh.degree,
-        quadrature_degree=_quadrature_degree(setup),
     )
-
-
-def _quadrature_degree(setup: Setup) -> int:
-    # A predictor that is not affine varies inside elements, and so does the gradient of P2.
-    curved = setup.body.crack and setup.case.load.predictor
-    return 2 if curved or setup.case.mesh.degree > 1 else 1
 
 
 def _crystal(given: CrystalInput, model: SiteModel) -> OrientedCrystal:

@@ -256,7 +256,4 @@ class CoupledProblem:
     def _background(self, t: float) -> Array:
         if self.stored is None:
             return np.zeros((0, 0, 3, 3))
-        points = self.stored.points
-        return self.placement.predictor.gradient(points.reshape(-1, 3), t).reshape(
-            *points.shape[:2], 3, 3
-        )
+        return self.stored.background(lambda X: self.placement.predictor.gradient(X, t))

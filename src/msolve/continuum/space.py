@@ -101,8 +101,8 @@ class DisplacementSpace:
         x = self.mesh.geometry.x[:, : self.gdim]
         return np.asarray(x[self.mesh.geometry.dofmap[: self.n_cells]], dtype=np.float64)
 
-    def quadrature(self) -> tuple[Array, Array, Array]:
-        """Quadrature of every owned cell.
+    def quadrature(self, degree: int | None = None) -> tuple[Array, Array, Array]:
+        """Quadrature of every owned cell, of the space's degree or another.
 
         Returns:
             ``(X, weight, gradients)``: points ``(n_cells, n_q, 3)`` [Å]; weights with the cell's volume and
@@ -110,7 +110,7 @@ class DisplacementSpace:
             ``(n_cells, n_q, nodes_per_cell, gdim)`` [1/Å].
         """
         cell = getattr(basix.CellType, SIMPLEX[self.gdim])
-        points, weights = basix.make_quadrature(cell, self.quadrature_degree)
+        points, weights = basix.make_quadrature(cell, degree or self.quadrature_degree)
         table = scalar_element(self.gdim, self.degree).tabulate(1, points)
         vertices = self.cell_vertices()
         edges = np.swapaxes(vertices[:, 1:] - vertices[:, :1], 1, 2)  # (c, physical, reference)
@@ -176,7 +176,6 @@ def build_space(
     *,
     thickness: float,
     degree: int = 1,
-    quadrature_degree: int = 2,
 ) -> DisplacementSpace:
     """Distribute a mesh and build the displacement space on it. Collective.
 
@@ -187,8 +186,8 @@ def build_space(
         node_tags: Name -> vertices; read on rank 0 only. An edge or face whose vertices all carry a tag passes
             it on to the nodes inside it.
         thickness: Length along the front [Å]; 1 in 3-D.
-        degree: Polynomial degree, 1 or 2.
-        quadrature_degree: Degree of every integral.
+        degree: Polynomial degree, 1 or 2. Integrals use one point for linear elements, whose gradient is
+            constant, and the rule of degree 2 for quadratic ones.
 
     Raises:
         CaseError: There are more ranks than cells.
@@ -211,7 +210,7 @@ def build_space(
         mesh=domain,
         V=V,
         thickness=thickness,
-        quadrature_degree=quadrature_degree,
+        quadrature_degree=degree,
         node_tags=_local_tags(domain, V, tags),
         cell_index=original,
     )
