@@ -26,12 +26,9 @@ from msolve.parallel import all_or_none
 from msolve.potentials import SiteModel, load_potential
 from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
 from msolve.regions import Ball, Regions
+from msolve.units import GPA, J_PER_M2, MPA_SQRT_M
 
 Array = npt.NDArray[np.float64]
-
-GPA = 160.21766  # 1 eV/Å³ [GPa]
-J_PER_M2 = 16.021766  # 1 eV/Å² [J/m²]
-MPA_ROOT_M = 1.6021766  # 1 eV/Å^2.5 [MPa√m]
 
 MATCHING_LAYERS = 2.0
 """Nearest-neighbour distances of matching mesh beyond the blend."""
@@ -71,15 +68,15 @@ class Setup:
         """What the potential says of the crystal, in customary units, for ``result.json``."""
         crystal = self.body.crystal
         voigt = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-        stiffness = [[float(self.body.C[i, j, k, m]) * GPA for k, m in voigt] for i, j in voigt]
+        stiffness = [[float(self.body.C[i, j, k, m]) / GPA for k, m in voigt] for i, j in voigt]
         out: dict[str, object] = {
             "lattice_constant": float(np.linalg.norm(crystal.crystal.axes[0])),
             "period": crystal.period,
             "elastic_constants": stiffness,
         }
         if self.slab is not None and self.K_G is not None:
-            out["surface_energy"] = self.slab.surface_energy * J_PER_M2
-            out["K_G"] = self.K_G * MPA_ROOT_M
+            out["surface_energy"] = self.slab.surface_energy / J_PER_M2
+            out["K_G"] = self.K_G / MPA_SQRT_M
         return out
 
 
@@ -212,7 +209,7 @@ def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) ->
     loads = tuple(K.absolute(K_G) for K in case.load.K)
     if all(K.relative for K in case.load.K):
         return Setup(case, body, loads, "K_G", 1 / K_G, slab, K_G)
-    return Setup(case, body, loads, "MPa*m^0.5", MPA_ROOT_M, slab, K_G)
+    return Setup(case, body, loads, "MPa*m^0.5", 1 / MPA_SQRT_M, slab, K_G)
 
 
 def _check_reach(setup: Setup) -> None:

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from msolve.assemble import Assembly, Body
-from msolve.build import GPA, Setup
+from msolve.build import Setup
 from msolve.compare import Comparison
 from msolve.io.fields import FieldWriter
 from msolve.io.meshes import MeshData
 from msolve.io.trajectories import local_deformation, regions_of, write_atoms
+from msolve.units import GPA
 
 if TYPE_CHECKING:
     from msolve.io.pictures import Opening
@@ -152,7 +153,7 @@ class Recorder:
         atoms = pictures.AtomsView(
             fields.positions,
             regions_of(assembly.beta),
-            sigma[:, 1, 1] * GPA,
+            sigma[:, 1, 1] / GPA,
             assembly.body.crystal.nearest_neighbour_distance,
         )
         mesh = None if view is None else pictures.MeshView(*view)
@@ -256,7 +257,7 @@ class Recorder:
         displacement = np.zeros((len(self._mesh.points), 3))
         values = np.zeros(len(self._mesh.cells))
         for cells, stress, nodes, u in parts:
-            values[cells] = GPA * stress
+            values[cells] = stress / GPA
             displacement[nodes.ravel()] = u.reshape(-1, 3)
         return self._mesh.points, self._mesh.cells, displacement, values
 

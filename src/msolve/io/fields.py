@@ -12,10 +12,9 @@ import numpy.typing as npt
 from dolfinx import fem, io
 
 from msolve.continuum.space import DisplacementSpace
+from msolve.units import GPA
 
 Array = npt.NDArray[np.float64]
-
-GPA = 160.21766  # 1 eV/Å³ [GPa]
 
 
 class FieldWriter:
@@ -68,7 +67,7 @@ class FieldWriter:
         self._nodal.x.array[:] = displacement.ravel()
         self._displacement.interpolate(self._nodal)
         cells = self._stress.function_space.dofmap.list[: self._space.n_cells, 0]
-        self._stress.x.array.reshape(-1, 9)[cells] = GPA * stress.reshape(-1, 9)
+        self._stress.x.array.reshape(-1, 9)[cells] = stress.reshape(-1, 9) / GPA
         self._beta.x.array[self._beta.function_space.dofmap.list[: self._space.n_cells, 0]] = beta
         for function in (self._displacement, self._stress, self._beta):
             self._file.write_function(function, load)
