@@ -153,7 +153,7 @@ class Recorder:
         atoms = pictures.AtomsView(
             fields.positions,
             regions_of(assembly.beta),
-            sigma[:, 1, 1] / GPA,
+            np.asarray(sigma[:, 1, 1] / GPA),
             assembly.body.crystal.nearest_neighbour_distance,
         )
         mesh = None if view is None else pictures.MeshView(*view)
