@@ -13,6 +13,7 @@ It replaces ``w_mace.model``, ``report.json``, ``report.md`` and ``parity.png`` 
 
 import argparse
 import logging
+import shutil
 import time
 from pathlib import Path
 
@@ -55,22 +56,39 @@ def make_sets(recipe: dict, truth: Truth) -> dict[str, list[Atoms]]:
 
 
 def train(recipe: dict, sets: dict[str, list[Atoms]], work: Path) -> torch.nn.Module:
-    """Train by mace-torch in ``work`` and return the model in float64 on the CPU."""
+    """Train by mace-torch in two stages in ``work``; the model comes in float64 on the CPU."""
+    for name, cells in sets.items():
+        write(work / f"{name}.extxyz", cells, format="extxyz")
+    shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    run_trainer(recipe["mace"], recipe["seed"], work)
+    second = recipe["mace"] | recipe["second_stage"]
+    forget_moments(work, second["lr"])
+    run_trainer(second | {"restart_latest": True}, recipe["seed"], work)
+    return in_float64(torch.load(work / "w.model", map_location="cpu", weights_only=False))
+
+
+def run_trainer(settings: dict, seed: int, work: Path) -> None:
+    """Run mace-torch's trainer in this process; it leaves ``w.model`` in ``work``."""
     from mace import tools
     from mace.cli.run_train import run
 
-    for name, cells in sets.items():
-        write(work / f"{name}.extxyz", cells, format="extxyz")
-    arguments = ["--name=w", f"--work_dir={work}", f"--seed={recipe['seed']}", "--device=cpu"]
+    arguments = ["--name=w", f"--work_dir={work}", f"--seed={seed}", "--device=cpu"]
     arguments += [f"--train_file={work}/train.extxyz", f"--valid_file={work}/validation.extxyz"]
     arguments += [f"--{k}_key=REF_{k}" for k in ("energy", "forces", "stress")]
     arguments += ["--plot=False", "--save_cpu", "--error_table=PerAtomRMSEstressvirials"]
-    for key, value in recipe["mace"].items():
+    for key, value in settings.items():
         arguments += [f"--{key}"] if value is True else [f"--{key}={value}"]
     run(tools.build_default_arg_parser().parse_args(arguments))
-    stage = "_stagetwo" if recipe["mace"].get("stage_two") else ""
-    trained = torch.load(work / f"w{stage}.model", map_location="cpu", weights_only=False)
-    return in_float64(trained)
+
+
+def forget_moments(work: Path, rate: float) -> None:
+    """Clear Adam's moments in the trainer's checkpoint and set the learning rate to resume with."""
+    (path,) = (work / "checkpoints").glob("*.pt")
+    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    checkpoint["optimizer"]["state"] = {}
+    for group in checkpoint["optimizer"]["param_groups"]:
+        group["lr"] = group["initial_lr"] = rate
+    torch.save(checkpoint, path)
 
 
 def in_float64(trained: torch.nn.Module) -> torch.nn.Module:
