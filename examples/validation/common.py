@@ -54,7 +54,14 @@ COLOUR = {
 }
 """One colour per method in every picture; distinct for colour-blind eyes."""
 
-MARKER = {"bqcf": "o", "bgfc_deferred": "s", "bgfc": "^", "bqce": "v", "best": "*", "atomistic": "D"}
+MARKER = {
+    "bqcf": "o",
+    "bgfc_deferred": "s",
+    "bgfc": "^",
+    "bqce": "v",
+    "best": "*",
+    "atomistic": "D",
+}
 
 
 @dataclass(frozen=True)
@@ -129,9 +136,9 @@ def solve_full(setup: Setup, tolerance: float, start: Coupled | None = None) -> 
 def error_of(coupled: Coupled, reference: Reference, rim: float, tip_radius: float) -> Comparison:
     """Error of a coupled solution over all atoms inside the rim."""
     lifted = lift_to(coupled.assembly, coupled.z, coupled.t, reference.full)
-    return compare(
-        reference.full, lifted, reference.z, coupled.t, rim=rim, tip_radius=tip_radius
-    )[0]
+    return compare(reference.full, lifted, reference.z, coupled.t, rim=rim, tip_radius=tip_radius)[
+        0
+    ]
 
 
 def best_approximation(setup: Setup, assembly: Assembly, reference: Reference, rim: float) -> float:
@@ -166,7 +173,9 @@ def best_approximation(setup: Setup, assembly: Assembly, reference: Reference, r
 
 def _corrector(reference: Reference) -> Array:
     full, t = reference.full, reference.t
-    return full.problem.gather(reference.z, t) - full.X - full.body.far_field.displacement(full.X, t)
+    return (
+        full.problem.gather(reference.z, t) - full.X - full.body.far_field.displacement(full.X, t)
+    )
 
 
 def _scalar_lift(assembly: Assembly, full: Assembly) -> sparse.csr_matrix:
@@ -210,7 +219,9 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def canvas(width: float = 7.2, height: float = 4.4, columns: int = 1) -> tuple[Figure, list[plt.Axes]]:
+def canvas(
+    width: float = 7.2, height: float = 4.4, columns: int = 1
+) -> tuple[Figure, list[plt.Axes]]:
     """A figure in the style that all studies share."""
     plt.rcParams.update(
         {
@@ -226,7 +237,9 @@ def canvas(width: float = 7.2, height: float = 4.4, columns: int = 1) -> tuple[F
             "axes.titlelocation": "left",
         }
     )
-    figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1, columns, figsize=(width, height), layout="constrained", squeeze=False
+    )
     return figure, list(axes[0])
 
 

@@ -11,18 +11,28 @@ from __future__ import annotations
 from common import COLOUR, DECKS, HERE, Row, canvas, prepare, publish, table
 from matplotlib.figure import Figure
 
+from msolve.assemble import Assembly
+from msolve.errors import ConvergenceError
 from msolve.solvers import Settings, correct
 
 MINIMISE, STOP = 1e-8, 1e-6  # [eV/Å]
 
 CASES = {
-    "vacancy": (HERE / "triangular_vacancy.yaml", 40.0, 6.0, 0.965, (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)),
+    "vacancy": (
+        HERE / "triangular_vacancy.yaml",
+        40.0,
+        6.0,
+        0.965,
+        (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
+    ),
     "crack": (DECKS / "crack_eam.yaml", 70.0, 12.0, 2.72, (0.0, 3.0, 5.5, 8.0, 11.0, 16.0)),
 }
 """Deck, radius [Å], core [Å], nearest-neighbour distance [Å], blends [Å]."""
 
 
-def study(cases: tuple[str, ...] = ("vacancy", "crack"), blends: tuple[float, ...] | None = None) -> list[Row]:
+def study(
+    cases: tuple[str, ...] = ("vacancy", "crack"), blends: tuple[float, ...] | None = None
+) -> list[Row]:
     """One row per case and blend [Å]: residuals after each minimisation and the mean ratio between them."""
     rows: list[Row] = []
     for name in cases:
@@ -37,31 +47,40 @@ def study(cases: tuple[str, ...] = ("vacancy", "crack"), blends: tuple[float, ..
                     "coupling.method=bqcf",  # takes any blend; the method of this study is set below
                 ],
             )
-            z = assembly.problem.kinematics.unknowns.vector()
-            _, _, residuals = correct(
-                assembly.problem,
-                assembly.force_terms,
-                z,
-                setup.loads[-1],
-                assembly.preconditioner,
-                Settings(tolerance=MINIMISE),
-                corrections=8,
-                tolerance=STOP,
-            )
+            residuals = contract(assembly, setup.loads[-1])
             steps = len(residuals) - 1
-            factor = (residuals[-1] / residuals[0]) ** (1 / steps) if steps else None
+            factor = (residuals[-1] / residuals[0]) ** (1 / steps) if steps > 0 else None
             rows.append(
                 {
                     "case": name,
                     "blend": blend,
                     "spacings": blend / spacing,
-                    "first": residuals[0],
+                    "first": residuals[0] if residuals else None,
                     "factor": factor,
-                    "corrections": steps if residuals[-1] <= STOP else None,
+                    "corrections": steps if residuals and residuals[-1] <= STOP else None,
                     "residuals": residuals,
                 }
             )
     return rows
+
+
+def contract(assembly: Assembly, t: float) -> list[float]:
+    """Blended-force residual after each minimisation [eV/Å]; nothing where a minimisation breaks down."""
+    z = assembly.problem.kinematics.unknowns.vector()
+    try:
+        return correct(
+            assembly.problem,
+            assembly.force_terms,
+            z,
+            t,
+            assembly.preconditioner,
+            Settings(tolerance=MINIMISE),
+            corrections=8,
+            tolerance=STOP,
+        )[2]
+    except ConvergenceError as error:
+        print(f"broke down: {error}", flush=True)
+        return []
 
 
 def draw(rows: list[Row]) -> Figure:
@@ -69,7 +88,13 @@ def draw(rows: list[Row]) -> Figure:
     figure, (axis,) = canvas(6.8, 3.9)
     for name, marker, colour in (("vacancy", "o", COLOUR["bqcf"]), ("crack", "s", COLOUR["bqce"])):
         chosen = [row for row in rows if row["case"] == name and row["factor"] is not None]
-        axis.plot([r["spacings"] for r in chosen], [r["factor"] for r in chosen], marker + "-", color=colour, label=name)
+        axis.plot(
+            [r["spacings"] for r in chosen],
+            [r["factor"] for r in chosen],
+            marker + "-",
+            color=colour,
+            label=name,
+        )
     axis.axhline(1.0, color="#888888", linewidth=1, linestyle=":")
     axis.set_yscale("log")
     axis.set_xlabel("width of the blend [nearest-neighbour distances]")

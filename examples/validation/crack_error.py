@@ -72,7 +72,9 @@ def study(
 def draw(rows: list[Row]) -> Figure:
     """Total and tip error of each case."""
     figure, axes = canvas(8.6, 3.8, columns=2)
-    names = [f"core {row['core']:g} Å, {row['handshake']}, growth {row['growth']:g}" for row in rows]
+    names = [
+        f"core {row['core']:g} Å, {row['handshake']}, growth {row['growth']:g}" for row in rows
+    ]
     colours = [COLOUR["bqce"] if row["handshake"] == "none" else COLOUR["bqcf"] for row in rows]
     where = np.arange(len(rows))[::-1]
     for axis, key, title in zip(

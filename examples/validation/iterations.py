@@ -64,7 +64,13 @@ def draw(rows: list[Row]) -> Figure:
         ("krylov", "GMRES per Newton step, coupled (bqcf)", "o", COLOUR["bqcf"]),
     ):
         chosen = [row for row in rows if key in row]
-        axis.semilogx([r["radius"] for r in chosen], [r[key] for r in chosen], marker + "-", color=colour, label=label)
+        axis.semilogx(
+            [r["radius"] for r in chosen],
+            [r[key] for r in chosen],
+            marker + "-",
+            color=colour,
+            label=label,
+        )
     axis.set_xticks([float(r["radius"]) for r in rows], [f"{r['radius']:g}" for r in rows])  # type: ignore[arg-type]
     axis.minorticks_off()
     axis.set_ylim(0, None)
