@@ -4,7 +4,7 @@
 
 Everything follows from ``recipe.yaml`` and its seed. Training is mace-torch's own; this script
 only feeds it and writes the result in float64. Run it in an environment with mace-torch,
-matscipy, and LAMMPS with KIM and OpenKIM's models (minutes on one core)::
+matscipy, and LAMMPS with KIM and OpenKIM's models (about ten minutes of one core)::
 
     OMP_NUM_THREADS=1 python3 train.py [--recipe recipe.yaml] [--work DIR]
 
@@ -56,14 +56,15 @@ def make_sets(recipe: dict, truth: Truth) -> dict[str, list[Atoms]]:
 
 
 def train(recipe: dict, sets: dict[str, list[Atoms]], work: Path) -> torch.nn.Module:
-    """Train by mace-torch in two stages in ``work``; the model comes in float64 on the CPU."""
+    """Train by mace-torch in stages in ``work``; the model comes in float64 on the CPU."""
     for name, cells in sets.items():
         write(work / f"{name}.extxyz", cells, format="extxyz")
     shutil.rmtree(work / "checkpoints", ignore_errors=True)
     run_trainer(recipe["mace"], recipe["seed"], work)
-    second = recipe["mace"] | recipe["second_stage"]
-    forget_moments(work, second["lr"])
-    run_trainer(second | {"restart_latest": True}, recipe["seed"], work)
+    for stage in recipe["later_stages"]:
+        settings = recipe["mace"] | stage | {"restart_latest": True}
+        forget_moments(work, settings["lr"])
+        run_trainer(settings, recipe["seed"], work)
     return in_float64(torch.load(work / "w.model", map_location="cpu", weights_only=False))
 
 
