@@ -181,7 +181,7 @@ def check_case(case: Case, comm: MPI.Comm) -> str:
         f"  atoms     {int(assembly.free.sum())} free, {atoms} evaluated, {len(assembly.X)} in all",
         f"  mesh      {kinematics.space.n_global_nodes if kinematics.space else 0} nodes",
         f"  unknowns  {kinematics.unknowns.n_global}",
-        f"  memory    about {_memory(atoms, neighbours, setup.body.model.layers):.1f} GB on all ranks together",
+        f"  memory    about {_memory(comm.size, atoms, neighbours, setup.body.model.layers):.1f} GB on all ranks together",
     ]
     if setup.K_G is not None:
         material = setup.material()
@@ -191,10 +191,10 @@ def check_case(case: Case, comm: MPI.Comm) -> str:
     return "\n".join(lines)
 
 
-def _memory(atoms: int, neighbours: int, layers: int) -> float:
+def _memory(ranks: int, atoms: int, neighbours: int, layers: int) -> float:
     """Rough peak memory [GB]: what the programs take, and what one atom's edges take (measured, docs/limits.md)."""
     per_edge = 400.0 if layers == 1 else 20_000.0
-    return 0.6 + 1e-9 * atoms * neighbours * per_edge
+    return 0.6 * ranks + 1e-9 * atoms * neighbours * per_edge
 
 
 def _load_steps(
