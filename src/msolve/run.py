@@ -176,12 +176,13 @@ def check_case(case: Case, comm: MPI.Comm) -> str:
     kinematics = assembly.problem.kinematics
     atoms = int(assembly.evaluated.sum())
     neighbours = len(setup.body.crystal.shell(setup.body.model.cutoff).vectors)
+    memory = _memory(comm.size, atoms, neighbours, setup.body.model.layers)
     lines = [
         f"{case.name}: valid",
         f"  atoms     {int(assembly.free.sum())} free, {atoms} evaluated, {len(assembly.X)} in all",
         f"  mesh      {kinematics.space.n_global_nodes if kinematics.space else 0} nodes",
         f"  unknowns  {kinematics.unknowns.n_global}",
-        f"  memory    about {_memory(comm.size, atoms, neighbours, setup.body.model.layers):.1f} GB on all ranks together",
+        f"  memory    about {memory:.1f} GB on all ranks together",
     ]
     if setup.K_G is not None:
         material = setup.material()
