@@ -77,3 +77,17 @@ def test_iterations_do_not_grow_to_400_angstrom():
 def test_deferred_correction_contracts_faster_with_a_wider_blend():
     narrow, wide = study("corrections").study(("vacancy",), (2.0, 6.0))
     assert wide["factor"] < narrow["factor"] < 0.2
+
+
+@pytest.mark.slow
+def test_newton_alone_ends_on_a_saddle_and_the_methods_do_not():
+    rows, _ = study("branches").study()
+    *minimised, newton = rows
+    for row in minimised:
+        assert row["error"] < 0.05
+        assert row["eigenvalue_there"] > 0.05
+        assert (
+            abs(row["energy_after"]) < 1e-6
+        )  # the full model starts and stays in the same minimum
+    assert newton["eigenvalue_there"] < 0
+    assert newton["error"] > 0.5
