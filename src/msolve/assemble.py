@@ -178,11 +178,10 @@ def couple(
     )
     factor = _half_layers(body, space.cell_vertices())
     stored = StoredEnergy(space, body.material, factor)
-    points = stored.points
     blend = Blend(
         atoms=regions.beta(X),
         nodes=regions.beta(space.nodes()),
-        points=regions.beta(points.reshape(-1, 3)).reshape(points.shape[:2]),
+        points=stored.sample(regions.beta),
         force_sites=sites,
     )
     owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)

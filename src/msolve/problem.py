@@ -256,4 +256,4 @@ class CoupledProblem:
     def _background(self, t: float) -> Array:
         if self.stored is None:
             return np.zeros((0, 0, 3, 3))
-        return self.stored.background(lambda X: self.placement.predictor.gradient(X, t))
+        return self.stored.sample(lambda X: self.placement.predictor.gradient(X, t))

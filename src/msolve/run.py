@@ -80,7 +80,8 @@ def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Sett
             tolerance=case.coupling.correction_tolerance,
         )
         done = residuals[-1] <= case.coupling.correction_tolerance and reports[-1].converged
-        return Solved(corrected, tuple(reports), residuals[-1], reports[-1].energy, done)
+        energy = corrected.evaluate(z, t, z.duplicate())
+        return Solved(corrected, tuple(reports), residuals[-1], energy, done)
     predictor = z.duplicate()
     predictor.set(0.0)
     corrected = with_ghost_force_correction(problem, assembly.force_terms, predictor, t)
@@ -261,7 +262,7 @@ def _step(
     kinematics = assembly.problem.kinematics
     corrected = setup.case.coupling.method == "bgfc_deferred"
     histories = {
-        f"{k + 1} {'correct' if corrected and k else r.label}": r.history
+        f"{k + 1} {'correct' if corrected and k and r.label == 'minimise' else r.label}": r.history
         for k, r in enumerate(solved.reports)
     }
     return Step(

@@ -4,8 +4,9 @@
 
 from pathlib import Path
 
-import pytest
 from mpi4py import MPI
+
+import pytest
 
 from msolve.config import case_from_dict
 from msolve.run import run_case

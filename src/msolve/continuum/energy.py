@@ -66,14 +66,18 @@ class StoredEnergy:
         # The forms integrate with the mesh's own measure; what differs from it goes into the integrand.
         self._scale = np.broadcast_to(factor[:, None] * space.thickness, weight.shape)
 
-    def background(self, gradient: Callable[[Array], Array]) -> Array:
-        """Gradient of a predictor as the energy sees it, shape ``(n_cells, n_q, 3, 3)`` [-].
+    def sample(self, field: Callable[[Array], Array]) -> Array:
+        """A field as the energy sees it: at the quadrature points, or its mean where a cell has only one.
 
         Args:
-            gradient: Its gradient at points ``(n, 3)``, shape ``(n, 3, 3)`` [-].
+            field: The predictor's gradient or the blending function: points ``(n, 3)`` to ``(n, ...)``.
+
+        Returns:
+            Shape ``(n_cells, n_q, ...)``.
         """
         n_cells, n_samples = self._sampled.shape[:2]
-        sampled = gradient(self._sampled.reshape(-1, 3)).reshape(n_cells, n_samples, 3, 3)
+        values = field(self._sampled.reshape(-1, 3))
+        sampled = values.reshape(n_cells, n_samples, *values.shape[1:])
         return sampled if n_samples == self.points.shape[1] else sampled.mean(axis=1, keepdims=True)
 
     def deformation(self, u: Array, background: Array, cells: npt.NDArray[np.bool_]) -> Array:

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Small bodies that several tests share: a triangular toy crystal, tungsten by EAM or MACE, a crack.
+
+What a potential gives is computed once per test session.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+from mpi4py import MPI
+
+import numpy as np
+
+from msolve.assemble import Assembly, Body, couple
+from msolve.crystal import Crystal
+from msolve.handshake.slab import relax_slab
+from msolve.io.meshes import Slit, disc_mesh
+from msolve.loads import Affine, KField, Zero
+from msolve.potentials import load_potential
+from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
+from msolve.regions import Ball, Regions
+
+EAM4 = Path(__file__).parents[1] / "solver_configs/potentials/w_eam4.eam.fs"
+J_PER_M2 = 1 / 16.021766208  # [eV/Å²]
+CUBE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+CLEAVED_110 = ((1, -1, 0), (1, 1, 0), (0, 0, 1))
+
+
+@functools.cache
+def toy():
+    return load_potential("toy", "toy")
+
+
+@functools.cache
+def eam4():
+    return load_potential(EAM4, "eam")
+
+
+@functools.cache
+def bulk(model, axes=CUBE):
+    """Stress-free crystal, its law and its elastic constants."""
+    if model is toy():
+        crystal = relaxed_lattice(model, Crystal.triangular(1.0, 20.0, 1))
+        axes = ((1, 0, 0), (1, 2, 0), (0, 0, 1))
+    else:
+        crystal = relaxed_lattice(model, Crystal.bcc(3.165, 74))
+    oriented = crystal.oriented(*(list(axis) for axis in axes))
+    law = BulkCell(model, oriented)
+    return oriented, law, elastic_constants(law)
+
+
+@functools.cache
+def slab(model, axes=CLEAVED_110):
+    crystal = bulk(model, axes)[0]
+    return relax_slab(model, crystal, crystal.cleavage().origin, 4 * model.cutoff)
+
+
+def perfect(model, F, radius, *, predictor=False, vacancy=False, axes=CUBE) -> Body:
+    """A disc under a homogeneous far field that the unknowns have to find, or correct."""
+    crystal, law, C = bulk(model, axes)
+    far = Affine(np.asarray(F, dtype=float))
+    return Body(
+        crystal=crystal,
+        origin=np.zeros(3),
+        model=model,
+        material=law,
+        C=C,
+        far_field=far,
+        predictor=far if predictor else Zero(),
+        radius=radius,
+        vacancies=np.zeros((int(vacancy), 3)),
+        components=2 if model is toy() else 3,
+    )
+
+
+def cracked(model, radius, *, handshake=True) -> Body:
+    """A disc with a (110)[001] crack in its K-field, the predictor."""
+    crystal, _, C = bulk(model, CLEAVED_110)
+    cleavage, field = crystal.cleavage(), KField(C)
+    body = perfect(model, np.eye(3), radius, axes=CLEAVED_110)
+    return replace(
+        body,
+        origin=cleavage.origin,
+        far_field=field,
+        predictor=field,
+        crack=True,
+        half_gap=cleavage.half_gap,
+        slab=slab(model) if handshake else None,
+    )
+
+
+def coupled(body, core, blend, *, mesh="free", degree=1, comm=MPI.COMM_SELF) -> Assembly:
+    """The body with a core of atoms at its middle, on a mesh that matches the lattice or ignores it."""
+    near = body.crystal.nearest_neighbour_distance
+    reach = core + blend + 2 * near
+    points = None
+    if mesh == "matching":
+        box = [(-reach - 6 * near, reach + 6 * near)] * 2
+        points = body.crystal.sites(None, box, body.origin).positions[:, :2]
+    made = disc_mesh(
+        body.radius,
+        spacing=near,
+        matching_radius=reach,
+        matching_points=points,
+        slit=Slit(0.0, body.half_gap) if body.crack else None,
+    )
+    regions = Regions((Ball((0.0, 0.0, 0.0), core),), blend)
+    return couple(comm, body, regions, made, degree=degree)
+
+
+def deformation(rng, size=0.03):
+    """A random deformation gradient; its third column is that of no deformation."""
+    F = np.eye(3)
+    F[:, :2] += rng.uniform(-size, size, size=(3, 2))
+    return F
+
+
+def solution_in_closed_form(assembly, t=1.0):
+    """Unknowns that put every free atom and node where a homogeneous far field has them."""
+    kinematics, place = assembly.problem.kinematics, assembly.problem.placement
+    unknowns = kinematics.unknowns
+    z = unknowns.vector()
+    X = np.zeros((unknowns.n_blocks, 3))
+    atoms = unknowns.atom >= 0
+    X[unknowns.atom[atoms]] = place.X[atoms]
+    if kinematics.space is not None:
+        nodes = unknowns.node >= 0
+        X[unknowns.node[nodes]] = kinematics.space.nodes()[nodes]
+    corrector = place.far_field.displacement(X, t) - place.predictor.displacement(X, t)
+    z.array[:] = corrector[:, : unknowns.components].ravel()
+    return z
