@@ -47,7 +47,11 @@ def minimise(
         history.append(size)
         if settings.progress:
             settings.progress("minimise", len(history) - 1, float(tao.getObjectiveValue()), size)
-        return int(PETSc.TAO.ConvergedReason.CONVERGED_USER) if size <= settings.tolerance else 0
+        if size <= settings.tolerance:
+            return int(PETSc.TAO.ConvergedReason.CONVERGED_USER)
+        # A test of one's own replaces PETSc's, and with it the limit that PETSc would keep.
+        spent = len(history) > settings.max_iterations
+        return int(PETSc.TAO.ConvergedReason.DIVERGED_MAXITS) if spent else 0
 
     tao.setConvergenceTest(test)
     tao.setLMVMH0(preconditioner.matrix)
