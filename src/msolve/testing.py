@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Checks that potentials from elsewhere can be put through, and a small model to test with.
+"""Checks that potentials, laws and terms from elsewhere can be put through, and a small model to test with.
 
 Each check raises ``AssertionError`` with the law that is broken and by how much. Not imported by
 the library itself.
@@ -9,7 +9,7 @@ the library itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from msolve.atomistic import AtomisticPatch
+from msolve.continuum.energy import Material
+from msolve.coupling import Contribution, Snapshot, Term
 from msolve.potentials.protocol import SiteModel
 
 Array = NDArray[np.float64]
@@ -26,7 +28,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Largest relative errors that :func:`check_potential` accepts.
+    """Largest relative errors that the checks accept.
 
     Attributes:
         step: Step of the central differences [Å].
@@ -95,6 +97,91 @@ def check_potential(
     _check_open_cluster(model, x, numbers, rng, tolerances)
 
 
+def check_material(
+    law: Material, F: Array, rng: np.random.Generator, tolerances: Tolerances = Tolerances()
+) -> None:
+    """Put a hyperelastic law through the laws that finite elements rely on.
+
+    Stress and tangent are derivatives, the tangent has the symmetry of second derivatives, and turning the
+    body changes no energy and turns the stress.
+
+    Args:
+        law: The law.
+        F: Some deformation gradients, not all of them that of no deformation, shape ``(n, 3, 3)`` [-].
+        rng: Source of directions.
+        tolerances: What is accepted; ``step`` counts as a strain here.
+
+    Raises:
+        AssertionError: A law is broken.
+    """
+    W, P = law.energy_density(F)
+    A = law.tangent(F)
+    G, H = rng.normal(size=(2, *F.shape))
+    slope = _difference(lambda s: law.energy_density(F + s * G)[0], tolerances.step)
+    _assert(float(np.abs(slope).max()) > 1e-8, "the energy does not change along random directions")
+    _same("stress · direction", np.einsum("nij,nij->n", P, G), slope, tolerances.gradient)
+    change = _difference(lambda s: law.energy_density(F + s * G)[1], tolerances.step)
+    _assert(float(np.abs(change).max()) > 1e-8, "the stress does not change along a direction")
+    _same("tangent", np.einsum("nijkl,nkl->nij", A, G), change, tolerances.hessian)
+    left = np.einsum("nij,nijkl,nkl->n", H, A, G)
+    right = np.einsum("nij,nijkl,nkl->n", G, A, H)
+    _same("symmetry of the tangent", left, right, tolerances.exact)
+    turn = _rotation(rng)
+    turned, stress = law.energy_density(turn @ F)
+    _same("energy of the turned body", turned, W, tolerances.exact)
+    _same("stress of the turned body", stress, turn @ P, tolerances.exact)
+
+
+def check_term(
+    term: Term,
+    at: Snapshot,
+    rng: np.random.Generator,
+    tolerances: Tolerances = Tolerances(),
+) -> None:
+    """Put a term of a coupling method through the laws that solvers rely on.
+
+    The gradient of a conservative term is the derivative of its energy, and its linearisation is symmetric;
+    that of every term is the derivative of what it evaluates to.
+
+    Args:
+        term: The term.
+        at: A state off equilibrium.
+        rng: Source of directions.
+        tolerances: What is accepted.
+
+    Raises:
+        AssertionError: A law is broken.
+
+    Note:
+        Serial: on one rank the local shares are the whole.
+    """
+    atoms, nodes = rng.normal(size=at.positions.shape), rng.normal(size=at.nodes.shape)
+
+    def moved(s: float) -> Snapshot:
+        return replace(at, positions=at.positions + s * atoms, nodes=at.nodes + s * nodes)
+
+    def energy(s: float) -> float:
+        return term.evaluate(moved(s)).energy
+
+    def gradient(s: float) -> Array:
+        return _flat(term.evaluate(moved(s)), at)
+
+    along = np.concatenate([atoms.ravel(), nodes.ravel()])
+    product = term.linearise(at)
+    if term.conservative:
+        slope = _difference(energy, tolerances.step)
+        _assert(abs(slope) > 1e-8, f"the energy does not change along a random direction: {slope}")
+        _same("gradient · direction", float(gradient(0.0) @ along), slope, tolerances.gradient)
+        others = rng.normal(size=at.positions.shape), rng.normal(size=at.nodes.shape)
+        other = np.concatenate([part.ravel() for part in others])
+        left = float(other @ _flat(product(atoms, nodes), at))
+        right = float(along @ _flat(product(*others), at))
+        _same("symmetry of the linearisation", left, right, tolerances.exact)
+    change = _difference(gradient, tolerances.step)
+    _assert(float(np.abs(change).max()) > 1e-8, "the gradient does not change along a direction")
+    _same("linearisation", _flat(product(atoms, nodes), at), change, tolerances.hessian)
+
+
 def _check_open_cluster(
     model: SiteModel, x: Array, numbers: ArrayLike, rng: np.random.Generator, accept: Tolerances
 ) -> None:
@@ -104,8 +191,7 @@ def _check_open_cluster(
         return patch.site_energies(at)
 
     before = sites(x, numbers)
-    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
+    turn = _rotation(rng)
     _same("energies of the turned cluster", sites(x @ turn.T, numbers), before, accept.exact)
     z = np.append(np.asarray(numbers), np.asarray(numbers)[0])
     far = x.max(axis=0) + np.array([1.01 * model.reach, 0.0, 0.0])
@@ -131,6 +217,17 @@ def _same(law: str, found: Any, expected: Any, tolerance: float) -> None:
 def _assert(holds: bool, message: str) -> None:
     if not holds:
         raise AssertionError(message)
+
+
+def _flat(part: Contribution, at: Snapshot) -> Array:
+    on_atoms = np.zeros_like(at.positions) if part.on_atoms is None else part.on_atoms
+    on_nodes = np.zeros_like(at.nodes) if part.on_nodes is None else part.on_nodes
+    return np.concatenate([on_atoms.ravel(), on_nodes.ravel()])
+
+
+def _rotation(rng: np.random.Generator) -> Array:
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    return turn * np.sign(np.linalg.det(turn))
 
 
 def write_tiny_mace(

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The lifts: adjoint, exact on affine fields, closed to what lies across a crack."""
+
+import numpy as np
+import pytest
+
+import bodies
+
+
+@pytest.fixture(scope="module", params=["free", "matching"])
+def crack(request):
+    return bodies.coupled(bodies.cracked(bodies.eam4(), 30.0), 4.0, 6.0, mesh=request.param)
+
+
+@pytest.fixture(scope="module", params=[("free", 1), ("free", 2), ("matching", 1)])
+def flat(request):
+    F = [[1.02, 0.01, 0], [-0.02, 0.99, 0], [0, 0, 1]]
+    mesh, degree = request.param
+    return bodies.coupled(bodies.perfect(bodies.toy(), F, 24.0), 3.0, 3.0, mesh=mesh, degree=degree)
+
+
+@pytest.mark.parametrize("lift", ["atoms", "nodes", "ghosts"])
+def test_lifts_are_adjoint(crack, lift):
+    kinematics = crack.problem.kinematics
+    some = np.arange(len(kinematics.atom_owner))[::-3].copy()
+    L = kinematics.atoms_of(some) if lift == "ghosts" else getattr(kinematics, lift)
+    rng = np.random.default_rng(1)
+    z, a = L.createVecRight(), L.createVecLeft()
+    z.array[:] = rng.normal(size=z.getLocalSize())
+    a.array[:] = rng.normal(size=a.getLocalSize())
+    Lz, La = a.duplicate(), z.duplicate()
+    L.mult(z, Lz)
+    L.multTranspose(a, La)
+    assert Lz.norm() > 1
+    assert abs(Lz.dot(a) - z.dot(La)) < 1e-12 * Lz.norm() * a.norm()
+
+
+def test_rows_of_any_atoms_are_those_of_the_lift(crack):
+    problem = crack.problem
+    kinematics, z = problem.kinematics, problem.kinematics.unknowns.vector()
+    z.array[:] = np.random.default_rng(2).normal(size=z.getLocalSize())
+    chosen = np.random.default_rng(3).permutation(len(crack.X))[:50]
+    rows = kinematics.atoms_of(chosen)
+    some = rows.createVecLeft()
+    rows.mult(z, some)
+    every = kinematics.atoms.createVecLeft()
+    kinematics.atoms.mult(z, every)
+    assert np.array_equal(some.array.reshape(-1, 3), every.array.reshape(-1, 3)[chosen])
+
+
+def test_affine_fields_are_lifted_exactly(flat):
+    problem, place = flat.problem, flat.problem.placement
+    at = problem.snapshot(bodies.solution_in_closed_form(flat), 1.0)
+    F = flat.body.far_field.F
+    X = place.X[problem.patch.local]
+    held = ~place.loose[problem.patch.local]
+    assert np.count_nonzero(held & ~flat.free[problem.patch.local]) > 20
+    assert np.abs(at.positions - X @ F.T).max() < 1e-12
+    nodes = problem.kinematics.space.nodes()
+    assert np.abs(at.nodes - nodes @ (F - np.eye(3)).T).max() < 1e-12
+
+
+def test_some_nodes_follow_atoms_and_all_other_atoms_follow_nodes(flat):
+    kinematics = flat.problem.kinematics
+    unknowns = kinematics.unknowns
+    tied = unknowns.node < 0
+    tied[flat.problem.placement.prescribed] = False
+    assert np.count_nonzero(tied) > 10
+    distance = np.hypot(*kinematics.space.nodes()[:, :2].T)
+    assert (distance[tied] < 6.0).all()
+    assert ((unknowns.atom >= 0) == flat.free).all()
+
+
+def test_nothing_interpolates_across_the_crack(crack):
+    kinematics = crack.problem.kinematics
+    unknowns, X = kinematics.unknowns, crack.X
+    nodes = kinematics.space.nodes()
+    opened = np.zeros((unknowns.n_blocks, 3))
+    for number, where in ((unknowns.atom, X), (unknowns.node, nodes)):
+        known = number >= 0
+        opened[number[known], 1] = np.sign(where[known, 1])
+    z = unknowns.vector()
+    z.array[:] = opened.ravel()
+    for lift, where, skip in (
+        (kinematics.atoms, X, crack.problem.placement.loose),
+        (
+            kinematics.nodes,
+            nodes,
+            np.isin(np.arange(len(nodes)), crack.problem.placement.prescribed),
+        ),
+    ):
+        moved = lift.createVecLeft()
+        lift.mult(z, moved)
+        behind = (where[:, 0] < -1.0) & ~skip
+        # Neighbours of the prescribed rim mix in its zeros; near the core there are none.
+        behind &= np.hypot(where[:, 0], where[:, 1]) < 18.0
+        assert np.count_nonzero(behind & (where[:, 1] < 0)) > 10
+        expected = np.sign(where[behind, 1])
+        assert np.abs(moved.array.reshape(-1, 3)[behind, 1] - expected).max() < 1e-12
