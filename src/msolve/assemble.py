@@ -167,7 +167,8 @@ def couple(
         degree: Degree of the finite elements.
         prefix: PETSc options prefix.
     """
-    X, numbers, free, sites = _patch_atoms(body, regions)
+    atoms, free, sites = _patch_atoms(body, regions)
+    X = atoms.positions
     space = build_space(
         comm,
         mesh.points,
@@ -176,61 +177,41 @@ def couple(
         thickness=body.crystal.period,
         degree=degree,
     )
-    factor = _half_layers(body, space.cell_vertices())
-    stored = StoredEnergy(space, body.material, factor)
+    stored = StoredEnergy(space, body.material, _half_layers(body, space.cell_vertices()))
     blend = Blend(
         atoms=regions.beta(X),
         nodes=regions.beta(space.nodes()),
         points=stored.sample(regions.beta),
         force_sites=sites,
     )
-    owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)
+    patch = _share(comm, body, atoms, sites)
     prescribed = space.node_tags["outer"]
     kinematics = build_kinematics(
         comm,
         X,
         free,
-        owner,
+        patch.owner,
         space,
         prescribed=prescribed,
         beta=blend.nodes,
         slits=body.slits,
         components=body.components,
     )
-    patch = AtomisticPatch(
-        comm, body.model, numbers, body.cell, (False, False, True), X, sites, owner=owner
-    )
-    placement = Placement(
-        X=X,
-        predictor=body.predictor,
-        far_field=body.far_field,
-        relaxation=body.relaxation(X),
-        loose=_loose(kinematics, free),
-        prescribed=prescribed,
-    )
-    problem = CoupledProblem(
-        kinematics, patch, stored, energy_terms(patch, stored, blend), placement
-    )
-    preconditioner = Preconditioner(
-        problem,
-        body.C,
-        1 - blend.atoms,
-        blend.points,
-        thickness=body.crystal.period,
-        gdim=space.gdim,
-        slits=body.slits,
-        prefix=prefix,
-    )
+    placement = _place(body, X, _loose(kinematics, free), prescribed)
+    terms = energy_terms(patch, stored, blend)
+    problem = CoupledProblem(kinematics, patch, stored, terms, placement)
     return Assembly(
-        body,
-        problem,
-        force_terms(patch, stored, blend),
-        preconditioner,
-        numbers,
-        free,
-        blend.atoms,
-        sites,
-        blend.points,
+        body=body,
+        problem=problem,
+        force_terms=force_terms(patch, stored, blend),
+        preconditioner=_elasticity(
+            body, problem, 1 - blend.atoms, blend.points, space.gdim, prefix
+        ),
+        numbers=atoms.numbers,
+        free=free,
+        beta=blend.atoms,
+        evaluated=sites,
+        blend_points=blend.points,
     )
 
 
@@ -240,40 +221,60 @@ def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> As
     X = atoms.positions
     free = np.hypot(X[:, 0], X[:, 1]) < body.radius
     sites = within(X, X[free], body.margin)
-    owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)
-    kinematics = build_kinematics(comm, X, free, owner, components=body.components)
-    patch = AtomisticPatch(
-        comm, body.model, atoms.numbers, body.cell, (False, False, True), X, sites, owner=owner
+    patch = _share(comm, body, atoms, sites)
+    kinematics = build_kinematics(comm, X, free, patch.owner, components=body.components)
+    placement = _place(body, X, ~free, np.zeros(0, dtype=np.int64))
+    problem = CoupledProblem(kinematics, patch, None, atomistic_terms(patch, sites), placement)
+    return Assembly(
+        body=body,
+        problem=problem,
+        force_terms=(),
+        preconditioner=_elasticity(body, problem, np.ones(len(X)), None, 2, prefix),
+        numbers=atoms.numbers,
+        free=free,
+        beta=np.zeros(len(X)),
+        evaluated=sites,
+        blend_points=np.zeros((0, 0)),
     )
-    placement = Placement(
+
+
+def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> AtomisticPatch:
+    """Share atoms among ranks by the cost of their sites. Collective."""
+    X = atoms.positions
+    # Atoms whose energy is not asked for still cost a little: positions, neighbours of others.
+    owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)
+    periodic = (False, False, True)
+    return AtomisticPatch(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
+
+
+def _place(body: Body, X: Array, loose: BoolArray, prescribed: IntArray) -> Placement:
+    return Placement(
         X=X,
         predictor=body.predictor,
         far_field=body.far_field,
         relaxation=body.relaxation(X),
-        loose=~free,
-        prescribed=np.zeros(0, dtype=np.int64),
+        loose=loose,
+        prescribed=prescribed,
     )
-    problem = CoupledProblem(kinematics, patch, None, atomistic_terms(patch, sites), placement)
-    preconditioner = Preconditioner(
+
+
+def _elasticity(
+    body: Body,
+    problem: CoupledProblem,
+    atom_weight: Array,
+    point_weight: Array | None,
+    gdim: int,
+    prefix: str,
+) -> Preconditioner:
+    return Preconditioner(
         problem,
         body.C,
-        np.ones(len(X)),
-        None,
+        atom_weight,
+        point_weight,
         thickness=body.crystal.period,
-        gdim=2,
+        gdim=gdim,
         slits=body.slits,
         prefix=prefix,
-    )
-    return Assembly(
-        body,
-        problem,
-        (),
-        preconditioner,
-        atoms.numbers,
-        free,
-        np.zeros(len(X)),
-        sites,
-        np.zeros((0, 0)),
     )
 
 
@@ -285,16 +286,14 @@ def within(X: Array, of: Array, distance: float) -> BoolArray:
     return np.asarray(np.isfinite(nearest))
 
 
-def _patch_atoms(body: Body, regions: Regions) -> tuple[Array, IntArray, BoolArray, BoolArray]:
-    """Positions and numbers of the patch's atoms, those with β < 1, and those whose energy their forces need."""
+def _patch_atoms(body: Body, regions: Regions) -> tuple[Sites, BoolArray, BoolArray]:
+    """The patch's atoms, those with β < 1, and those whose energy their forces need."""
     every = body.sites(body.radius + 2 * body.margin)
-    near = regions.distance(every.positions) <= regions.blend + 2 * body.margin
-    every = every.select(near)
+    every = every.select(regions.distance(every.positions) <= regions.blend + 2 * body.margin)
     free = regions.beta(every.positions) < 1
     sites = within(every.positions, every.positions[free], body.margin)
     kept = within(every.positions, every.positions[sites], body.margin)
-    atoms = every.select(kept)
-    return atoms.positions, atoms.numbers, free[kept], sites[kept]
+    return every.select(kept), free[kept], sites[kept]
 
 
 def _half_layers(body: Body, vertices: Array) -> Array | None:
