@@ -12,7 +12,9 @@ import ase.io
 import numpy as np
 import pytest
 
-DECK = Path(__file__).parents[2] / "solver_configs" / "crack_eam.yaml"
+from msolve.testing import write_tiny_mace
+
+DECKS = Path(__file__).parents[2] / "solver_configs"
 SMALL = {
     "domain.radius": "34 angstrom",
     "regions.core_radius": "6 angstrom",
@@ -26,11 +28,22 @@ ENERGY = 1e-9  # relative
 DISPLACEMENT = 1e-7  # [Å]; files hold positions to 1e-9
 
 
-def run(n_ranks, folder):
-    """Energy [eV], positions [Å] and the rest of a small crack's result."""
+MACE = {
+    "domain.radius": "32 angstrom",
+    "regions.core_radius": "4 angstrom",
+    "regions.blend": "5 angstrom",
+    "potential.kind": "mace",
+    "coupling.method": "bqcf",
+    "solver.stability": "false",
+    "compare.atomistic": "false",
+}
+
+
+def run(n_ranks, folder, deck="crack_eam", **changed):
+    """Result of a small crack, or of another deck, and its positions [Å]."""
     if shutil.which("mpirun") is None:
         pytest.skip("mpirun is not installed")
-    changes = [f"--set={key}={value}" for key, value in SMALL.items()]
+    changes = [f"--set={key}={value}" for key, value in (SMALL | changed).items()]
     command = [
         "mpirun",
         "-n",
@@ -38,7 +51,7 @@ def run(n_ranks, folder):
         sys.executable,
         "-m",
         "msolve.cli",
-        str(DECK),
+        str(DECKS / f"{deck}.yaml"),
         *changes,
     ]
     command.append(f"--set=output.directory={folder}")
@@ -64,3 +77,16 @@ def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     assert step["lowest_eigenvalue"] == pytest.approx(expected["lowest_eigenvalue"], rel=1e-6)
     error, exact = result["comparison"], one[0]["comparison"]
     assert error["total_h1"] == pytest.approx(exact["total_h1"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_vacancy_with_mace_is_the_same_on_several_ranks(tmp_path):
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    write_tiny_mace(tmp_path / "tiny.model", seed=1)
+    given = MACE | {"potential.file": str(tmp_path / "tiny.model")}
+    folders = [tmp_path / str(n_ranks) for n_ranks in (1, 3)]
+    one, three = (run(int(folder.name), folder, "vacancy", **given) for folder in folders)
+    expected = one[0]["steps"][0]
+    assert expected["iterations"] > 1
+    assert three[0]["steps"][0]["unknowns"] == expected["unknowns"]
+    assert np.abs(three[1] - one[1]).max() < DISPLACEMENT
