@@ -28,8 +28,10 @@ def minimise(
 ) -> Report:
     """Minimise the energy from ``z``, in place: preconditioned L-BFGS with a Wolfe line search. Collective.
 
+    An early end (line search, iteration limit) is told by ``Report.converged``.
+
     Raises:
-        ConvergenceError: The line search or the iteration limit ended it early.
+        ConvergenceError: Energies ceased to be finite, or an element turned inside out.
     """
     begin = time.perf_counter()
     work = Counted(problem, t)
