@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 import pytest
 
-from msolve.config import case_from_dict
+from msolve.config import case_from_dict, load_case
 from msolve.run import run_case
 
 POTENTIALS = Path(__file__).parents[2] / "solver_configs" / "potentials"
@@ -86,3 +86,12 @@ def test_the_methods_that_solve_the_same_equations_agree(tmp_path):
     assert total["bqce"] > 10 * total["bqcf"]
     # One correction, taken at the predictor, leaves a ghost force that the vacancy feels.
     assert errors["bqcf"].tip_h1 < 0.5 * errors["bgfc"].tip_h1
+
+
+@pytest.mark.parametrize(("method", "passes"), [("bqcf", True), ("bqce", False)])
+def test_the_patch_test_deck_tells_methods_apart(tmp_path, method, passes):
+    deck = POTENTIALS.parent / "patch_test.yaml"
+    changes = [f"coupling.method={method}", f"output.directory={tmp_path}", "output.pictures=false"]
+    error = run_case(load_case(deck, changes), MPI.COMM_WORLD).comparison
+    assert (error.total_h1 < 1e-9) is passes
+    assert (error.max_displacement_error < 1e-9) is passes
