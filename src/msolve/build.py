@@ -86,12 +86,15 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
     Raises:
         CaseError: The case does not fit the potential.
     """
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    local_rank = node.rank  # ranks of a node take its GPUs in turn
+    node.Free()
     with all_or_none(comm, "preparing the crystal and its potential"):
-        device = case.potential.device
         model = load_potential(
             str(case.path(case.potential.file)) if case.potential.file else "toy",
             case.potential.kind,
-            device,
+            case.potential.device,
+            local_rank,
         )
         crystal = _crystal(case.crystal, model)
         bulk = BulkCell(model, crystal)
@@ -101,7 +104,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
         origin = np.zeros(3) if cleavage is None else cleavage.origin
         slab, K_G, far_field = None, None, _affine(case)
         if cleavage is not None:
-            # Four ranges deep, the two surfaces do not know of each other.
+            # Each half four cutoffs deep: the two surfaces do not know of each other.
             slab = relax_slab(model, crystal, origin, 4 * model.cutoff)
             field = KField(C)
             K_G = field.griffith_K(slab.surface_energy)
