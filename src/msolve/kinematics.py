@@ -23,6 +23,7 @@ import numpy.typing as npt
 from scipy import sparse, spatial
 
 from msolve.continuum.space import DisplacementSpace
+from msolve.crystal import projected_points
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -199,7 +200,7 @@ def _slave_nodes(
         return _NodeSlaving.none(len(nodes))
     columns = project(X, gdim)
     triangulation = spatial.Delaunay(columns.points)
-    simplices = columns_without_slits(columns.points, triangulation.simplices, slits)
+    simplices = clear_of_slits(columns.points, triangulation.simplices, slits)
     wanted = np.flatnonzero(candidate)
     # Nodes on a flank lie on the border of a simplex that reaches across: look on their own side.
     sought = nodes[wanted, :gdim].copy()
@@ -248,20 +249,18 @@ class Columns:
 
 
 def project(X: Array, gdim: int) -> Columns:
-    """Gather atoms by their projection; the order does not depend on round-off below 1e-6 Å."""
-    key = np.round(X[:, :gdim] / 1e-6).astype(np.int64) // 10
-    _, first, column = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    column = column.ravel()
+    """Gather atoms by their projection, columns in order of first appearance."""
+    points, column = projected_points(X) if gdim == 2 else (X, np.arange(len(X)))
     count = np.bincount(column)
     return Columns(
-        X[first, :gdim], column, count, np.cumsum(count) - count, np.argsort(column, kind="stable")
+        points, column, count, np.cumsum(count) - count, np.argsort(column, kind="stable")
     )
 
 
-def columns_without_slits(
+def clear_of_slits(
     points: Array, simplices: IntArray, slits: tuple[tuple[float, float], ...]
 ) -> BoolArray:
-    """Simplices that do not reach across a crack."""
+    """Which simplices do not reach across a crack, shape ``(n_simplices,)``, bool."""
     keep = np.ones(len(simplices), dtype=bool)
     for x_tip, x_plane in slits:
         corner = points[simplices]

@@ -16,6 +16,7 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
+from scipy import spatial
 
 from msolve.assemble import Assembly, Body
 from msolve.build import Setup
@@ -275,8 +276,6 @@ def flank_opening(
     Returns:
         ``(x1, opening, (upper, lower))``: midpoints along x1, ascending, opening [Å], and the atoms paired.
     """
-    from scipy import spatial
-
     upper = np.flatnonzero(np.abs(X[:, 1] - body.half_gap) < 1e-3)
     lower = np.flatnonzero(np.abs(X[:, 1] + body.half_gap) < 1e-3)
     upper = upper[np.argsort(X[upper, 0], kind="stable")]

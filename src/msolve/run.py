@@ -14,6 +14,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
+from scipy import spatial
 
 from msolve.assemble import Assembly, full_atomistic
 from msolve.build import Setup, build, build_mesh, set_up
@@ -344,8 +345,6 @@ def _comparison_result(
 
 def _atoms_of(assembly: Assembly, full: Assembly, positions: np.ndarray) -> np.ndarray:
     """Rows of the full model for the patch's atoms."""
-    from scipy import spatial
-
     distance, match = spatial.cKDTree(full.X).query(assembly.X)
     inside = distance < 1e-6
     out = np.full_like(assembly.X, np.nan)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bodies
-from msolve.kinematics import columns_without_slits
+from msolve.kinematics import clear_of_slits
 
 
 @pytest.fixture(scope="module", params=["free", "matching"])
@@ -104,8 +104,8 @@ def test_nothing_interpolates_across_the_crack(crack):
 def test_simplices_that_reach_across_a_crack_are_dropped():
     points = np.array([[-3.0, -1], [-2, 1], [-1, -1], [-1, 2], [-3, 2], [1, 1], [1, -1], [2, 1]])
     simplices = np.array([[0, 1, 2], [1, 3, 4], [2, 5, 6], [5, 6, 7]])
-    kept = columns_without_slits(points, simplices, ((0.0, 0.0),))
+    kept = clear_of_slits(points, simplices, ((0.0, 0.0),))
     # Across; above; across behind the tip with one corner; across ahead of the tip.
     assert kept.tolist() == [False, True, False, True]
-    assert columns_without_slits(points, simplices, ((-5.0, 0.0),)).all()
-    assert columns_without_slits(points, simplices, ()).all()
+    assert clear_of_slits(points, simplices, ((-5.0, 0.0),)).all()
+    assert clear_of_slits(points, simplices, ()).all()

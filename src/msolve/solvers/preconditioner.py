@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, spatial
 
-from msolve.kinematics import columns_without_slits, petsc_matrix, project
+from msolve.kinematics import clear_of_slits, petsc_matrix, project
 from msolve.problem import CoupledProblem
 
 Array = npt.NDArray[np.float64]
@@ -95,7 +95,7 @@ def _lattice_stiffness(
     comm = kinematics.unknowns.comm
     columns = project(problem.placement.X, gdim)
     simplices = spatial.Delaunay(columns.points).simplices
-    simplices = simplices[columns_without_slits(columns.points, simplices, slits)]
+    simplices = simplices[clear_of_slits(columns.points, simplices, slits)]
     representative = columns.atoms[columns.start]
     mean = weight[representative][simplices].mean(axis=1)
     # Every rank computes the simplices that touch its atoms and keeps the rows of these: no exchange.
