@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mpi4py import MPI
+
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, spatial
 
-from msolve.atomistic import cluster_energy
+from msolve.atomistic import AtomisticPatch, cluster_energy
 from msolve.crystal import OrientedCrystal
 from msolve.errors import CaseError, ConvergenceError
 from msolve.potentials import SiteModel
@@ -112,10 +114,16 @@ def relax_slab(model: SiteModel, crystal: OrientedCrystal, origin: Array, depth:
     cell = np.diag([p1, thickness, p3])
     bulk = cluster_energy(model, X, sites.numbers, cell, np.array([True, True, True]))[0]
 
+    ones = np.ones(n)
+    patch = AtomisticPatch(
+        MPI.COMM_SELF, model, sites.numbers, cell, np.array([True, False, True]), X, ones
+    )
+
     def objective(u: Array) -> tuple[float, Array]:
-        energy, gradient = cluster_energy(
-            model, X + u.reshape(-1, 3), sites.numbers, cell, np.array([True, False, True])
-        )
+        y = X + u.reshape(-1, 3)
+        if patch.needs_rebuild(y):
+            patch.rebuild(y)
+        energy, gradient = patch.evaluate(y, ones)
         return energy, gradient.ravel()
 
     found = optimize.minimize(

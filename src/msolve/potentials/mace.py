@@ -9,14 +9,18 @@ hook's exchange is not twice differentiable. Tested with mace-torch 0.3.16.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import logging
 import os
 import pickle
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -77,9 +81,20 @@ class MACE:
         Note:
             Collective, as are all backward passes.
         """
-        net = self._net
         if len(vec) == 0:
             vec, pair, numbers = self._with_bystander(vec, pair, numbers)
+        with _as_written(vec.device):
+            return self._layers_in_turn(vec, pair, numbers, n_owned, halo)
+
+    def _layers_in_turn(
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        numbers: torch.Tensor,
+        n_owned: int,
+        halo: FeatureHalo,
+    ) -> torch.Tensor:
+        net = self._net
         # At least one row throughout, because e3nn cannot reshape tensors without rows.
         n_rows = max(n_owned, 1)
         elements = torch.nn.functional.one_hot(self._species[numbers], len(self.numbers))
@@ -156,7 +171,7 @@ def load_mace(path: str | Path, device: str = "cpu") -> MACE:
         raise CaseError(["cannot be read: no such file"], source=str(file))
     with quiet_import():
         try:
-            import mace.modules  # noqa: F401  (the pickle refers to it)
+            _import_modules()  # the pickle refers to them
         except ImportError as error:
             raise UnsupportedError(
                 f"potential.kind = mace: needs the package mace-torch, which cannot be imported "
@@ -208,6 +223,54 @@ def _with_rows(rows: torch.Tensor, n: int) -> torch.Tensor:
     if missing == 0:
         return rows
     return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+
+
+def _as_written(device: torch.device) -> AbstractContextManager[None]:
+    """Keep torch from optimising e3nn's scripts anew for each shape: half a second, no gain on a CPU (torch 2.6)."""
+    if device.type != "cpu":
+        return nullcontext()
+    context: AbstractContextManager[None] = torch.jit.optimized_execution(False)
+    return context
+
+
+def _import_modules() -> None:
+    """Import ``mace.modules``, without the training program that its utilities bring along.
+
+    ``mace.tools`` imports the trainer (torchmetrics, pandas, matplotlib) and torch's compiler: two thirds of the
+    time. A package of the same name that runs no code of its own stands in for it meanwhile.
+    """
+    spec = importlib.util.find_spec("mace")
+    if "mace.modules" in sys.modules or "mace.tools" in sys.modules or spec is None:
+        importlib.import_module("mace.modules")
+        return
+    importlib.import_module("mace")
+    stand_in = _Tools("mace.tools")
+    stand_in.__path__ = [
+        str(Path(place) / "tools") for place in spec.submodule_search_locations or ()
+    ]
+    sys.modules["mace.tools"] = stand_in
+    compiler = "torch._dynamo"
+    if compiler not in sys.modules:
+        sys.modules[compiler] = None  # type: ignore[assignment]  # mace does without
+    try:
+        importlib.import_module("mace.modules")
+        return
+    except ImportError:
+        pass  # of another version, which asks for more
+    finally:
+        if sys.modules.get(compiler, stand_in) is None:
+            del sys.modules[compiler]
+        del sys.modules["mace.tools"]
+    importlib.import_module("mace.modules")
+
+
+class _Tools(ModuleType):
+    """Names that ``mace.modules`` takes from ``mace.tools``, from the one file that has them."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module("mace.tools.torch_tools"), name)
 
 
 @contextmanager
