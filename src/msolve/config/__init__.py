@@ -8,25 +8,22 @@ the same model. Nothing is built here: no potential is loaded, no mesh made, no 
 
 from msolve.config.case import Case
 from msolve.config.loading import case_from_dict, load_case
+from msolve.config.loads import AffineLoad, KFieldLoad, Strain
 from msolve.config.quantities import StressIntensity
 from msolve.config.reference import reference
+from msolve.config.regions import Core, RegionsInput
 from msolve.config.sections import (
-    AffineLoad,
     Compare,
-    Core,
     Coupling,
     CrystalInput,
     Defect,
     Domain,
     Handshake,
-    KFieldLoad,
     Mesh,
     Orientation,
     Output,
     Potential,
-    RegionsInput,
     Solver,
-    Strain,
 )
 
 __all__ = [

@@ -1,36 +1,29 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""A whole input, and the checks that need more than one of its sections.
-
-Checks that need a potential (its range, its elements, the crystal it prefers) are made when the
-problem is built.
-"""
+"""A whole input."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from msolve.config.checks import problems_of
+from msolve.config.loads import AffineLoad, KFieldLoad
+from msolve.config.regions import RegionsInput
 from msolve.config.sections import (
-    AffineLoad,
     Compare,
     Coupling,
     CrystalInput,
     Defect,
     Domain,
-    KFieldLoad,
     Mesh,
     Output,
     Potential,
-    RegionsInput,
     Section,
     Solver,
 )
-
-ENERGY_METHODS = ("bqce", "bgfc", "bgfc_deferred")
 
 
 class Problems(ValueError):
@@ -74,13 +67,7 @@ class Case(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Case:
-        problems = [
-            *_crystal_problems(self),
-            *_file_problems(self),
-            *_load_problems(self),
-            *_region_problems(self),
-            *_size_problems(self),
-        ]
+        problems = problems_of(self)
         if problems:
             raise Problems(problems)
         return self
@@ -109,116 +96,3 @@ class Case(Section):
     def to_dict(self) -> dict[str, Any]:
         """The whole input with all defaults written out; JSON-able, and itself a valid input."""
         return self.model_dump(mode="json")
-
-
-def _crystal_problems(case: Case) -> list[str]:
-    crystal, problems = case.crystal, []
-    given = {"cell": crystal.cell, "basis": crystal.basis, "elements": crystal.elements}
-    if crystal.structure == "cell":
-        problems += [
-            f"crystal.{key}: missing; structure `cell` needs it"
-            for key, value in given.items()
-            if value is None
-        ]
-        if crystal.basis and crystal.elements and len(crystal.basis) != len(crystal.elements):
-            problems.append(
-                f"crystal.elements = {', '.join(crystal.elements)}: needs one element for each of "
-                f"the {len(crystal.basis)} atoms of the basis"
-            )
-        return problems
-    if crystal.element is None:
-        problems.append("crystal.element: missing; needs the symbol of an element, e.g. W")
-    problems += [
-        f"crystal.{key}: only with crystal.structure = cell"
-        for key, value in given.items()
-        if value is not None
-    ]
-    hexagonal = crystal.structure in ("hcp", "hexagonal")
-    fixed = crystal.lattice_constant != "from_potential"
-    if hexagonal and fixed and crystal.c == "from_potential":
-        problems.append("crystal.c: missing; needed where crystal.lattice_constant is a length")
-    return problems
-
-
-def _file_problems(case: Case) -> list[str]:
-    potential, mesh, problems = case.potential, case.mesh, []
-    if potential.kind != "toy" and potential.file is None:
-        problems.append(f"potential.file: missing; potential.kind = {potential.kind} needs a file")
-    if potential.kind == "toy" and potential.file is not None:
-        problems.append(f"potential.file = {potential.file}: not with potential.kind = toy")
-    if case.coupled and mesh.kind == "file" and mesh.file is None:
-        problems.append("mesh.file: missing; mesh.kind = file needs it")
-    if mesh.kind != "file" and mesh.file is not None:
-        problems.append(f"mesh.file = {mesh.file}: needs mesh.kind = file")
-    return problems
-
-
-def _load_problems(case: Case) -> list[str]:
-    load, defect, problems = case.load, case.defect, []
-    if isinstance(load, KFieldLoad):
-        if defect.kind != "crack":
-            problems.append("load.kind = k_field: needs defect.kind = crack; affine would do")
-        problems += [f"load.K = {K}: must be greater than 0" for K in load.K if K.value <= 0]
-    elif (load.F is None) == (load.strain is None):
-        problems.append("load: needs either F or strain")
-    elif (load.deformation[:, 2] != (0.0, 0.0, 1.0)).any():
-        problems.append(
-            f"load.F: its third column is {load.deformation[:, 2].tolist()}, needs [0, 0, 1]: the "
-            "period along x3 stays that of the crystal at rest"
-        )
-    if defect.kind != "vacancy" and defect.positions:
-        problems.append("defect.positions: only with defect.kind = vacancy")
-    return problems
-
-
-def _region_problems(case: Case) -> list[str]:
-    regions, problems = case.regions, []
-    if not case.coupled:
-        return []
-    method = case.coupling.method
-    if regions is None:
-        return [f"regions: missing; coupling.method = {method} needs atomistic cores"]
-    if (regions.core_radius is None) == (not regions.cores):
-        return ["regions: needs either core_radius or cores"]
-    if method in ENERGY_METHODS and regions.blend == 0:
-        problems.append(
-            f"regions.blend = 0 angstrom: coupling.method = {method} needs a blending zone; "
-            "'8 angstrom' would do, or method bqcf"
-        )
-    cores = regions.all_cores
-    for index, core in enumerate(cores):
-        extent = math.hypot(*core.centre[:2]) + core.radius + regions.blend
-        if extent >= case.domain.radius:
-            key = "core_radius" if regions.core_radius is not None else f"cores.{index}"
-            problems.append(
-                f"regions.{key}: core and blend reach to {extent:g} angstrom; domain.radius = "
-                f"{case.domain.radius:g} angstrom must be larger"
-            )
-    defects = ((0.0, 0.0, 0.0),) if case.defect.kind == "crack" else case.vacancies
-    what = "the crack tip" if case.defect.kind == "crack" else "the vacancy"
-    problems += [
-        f"regions: {what} at ({x:g}, {y:g}) angstrom lies in no core"
-        for x, y, _ in defects
-        if all(math.hypot(x - c.centre[0], y - c.centre[1]) > c.radius for c in cores)
-    ]
-    return problems
-
-
-def _size_problems(case: Case) -> list[str]:
-    radius, problems = case.domain.radius, []
-    for x, y, _ in case.vacancies:
-        if math.hypot(x, y) >= radius:
-            problems.append(f"defect.positions: ({x:g}, {y:g}) angstrom lies outside the domain")
-    if case.compare.atomistic and case.compare.rim >= radius:
-        problems.append(
-            f"compare.rim = {case.compare.rim:g} angstrom: must be smaller than domain.radius"
-        )
-    mesh = case.mesh
-    if mesh.kind != "free" and mesh.spacing != "lattice":
-        problems.append("mesh.spacing: only with mesh.kind = free")
-    if mesh.seed and (mesh.kind != "free" or case.defect.kind == "crack"):
-        problems.append("mesh.seed: only with mesh.kind = free and without a crack")
-    sizes = (mesh.spacing, mesh.h_max)
-    if all(isinstance(size, float) for size in sizes) and sizes[0] > sizes[1]:  # type: ignore[operator]
-        problems.append("mesh.h_max: must not be smaller than mesh.spacing")
-    return problems

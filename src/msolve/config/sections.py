@@ -11,24 +11,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from msolve.config.quantities import (
     Accepts,
-    Fractions,
     Gradient,
-    Intensities,
     LargestSize,
     LatticeLength,
-    Matrix,
     Miller,
     PetscOptions,
     Point,
     PositiveLength,
     Spacing,
-    StrainValue,
     Symbol,
     Vectors,
     Width,
@@ -117,35 +111,6 @@ class Domain(Section):
     radius: PositiveLength = Field(description="Radius of the disc.")
 
 
-class Core(Section):
-    """One fully atomistic zone."""
-
-    centre: Point = Field(default=(0.0, 0.0, 0.0), description="Its centre.")
-    radius: PositiveLength = Field(description="Its radius.")
-
-
-class RegionsInput(Section):
-    """Where the model is atomistic and how wide it blends into the continuum.
-
-    Needed by all methods but `atomistic`.
-    """
-
-    core_radius: PositiveLength | None = Field(
-        default=None, description="Radius of a single core around the origin; instead of `cores`."
-    )
-    cores: tuple[Core, ...] = Field(
-        default=(), description="Several cores, or one that lies elsewhere."
-    )
-    blend: Width = Field(default=8.0, description="Width of the blending zone around the cores.")
-
-    @property
-    def all_cores(self) -> tuple[Core, ...]:
-        """The cores, whichever way they were given."""
-        if self.core_radius is None:
-            return self.cores
-        return (Core.model_construct(centre=(0.0, 0.0, 0.0), radius=self.core_radius),)
-
-
 class Mesh(Section):
     """The finite-element mesh; not used by method `atomistic`."""
 
@@ -193,62 +158,6 @@ class Defect(Section):
     positions: tuple[Point, ...] = Field(
         default=(),
         description="Vacancies: the atom nearest to each point is left out. Default: the origin.",
-    )
-
-
-class Strain(Section):
-    """In-plane components of a symmetric small strain in laboratory axes."""
-
-    e11: StrainValue = Field(default=0.0, description="Stretch along x1.")
-    e22: StrainValue = Field(default=0.0, description="Stretch along x2.")
-    e12: StrainValue = Field(
-        default=0.0, description="Shear, tensor component: half the change of angle."
-    )
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """The strain tensor, shape ``(3, 3)`` [-]."""
-        return np.array([[self.e11, self.e12, 0.0], [self.e12, self.e22, 0.0], [0.0, 0.0, 0.0]])
-
-
-class AffineLoad(Section):
-    """A homogeneous deformation of the outer boundary."""
-
-    kind: Literal["affine"] = Field(description="Homogeneous deformation.")
-    F: Matrix | None = Field(
-        default=None,
-        description="Deformation gradient at full load; its third column is 0, 0, 1, because the "
-        "period along x3 stays that of the crystal at rest.",
-    )
-    strain: Strain | None = Field(
-        default=None, description="Small strain at full load, F = 1 + strain; instead of `F`."
-    )
-    steps: Fractions = Field(
-        default=(1.0,), description="Load steps, as fractions of the full load."
-    )
-    predictor: Flag = Field(
-        default=True,
-        description="Whether the unknowns correct the homogeneous field, or start from zero.",
-    )
-
-    @property
-    def deformation(self) -> NDArray[np.float64]:
-        """Deformation gradient at full load, shape ``(3, 3)`` [-]."""
-        if self.F is not None:
-            return np.array(self.F)
-        return np.eye(3) + (self.strain.matrix if self.strain is not None else 0.0)
-
-
-class KFieldLoad(Section):
-    """The anisotropic near-tip field of a mode-I crack at the outer boundary."""
-
-    kind: Literal["k_field"] = Field(description="K-field of a crack.")
-    K: Intensities = Field(
-        description="Stress intensity of each load step, absolute or in `K_G`, Griffith's value "
-        "for the surface energy of the potential."
-    )
-    predictor: Flag = Field(
-        default=True, description="Whether the unknowns correct the K-field, or start from zero."
     )
 
 

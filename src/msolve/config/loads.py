@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The loads of an input: fields imposed on the whole outer boundary."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from msolve.config.quantities import Fractions, Intensities, Matrix, StrainValue
+from msolve.config.sections import Flag, Section
+
+
+class Strain(Section):
+    """In-plane components of a symmetric small strain in laboratory axes."""
+
+    e11: StrainValue = Field(default=0.0, description="Stretch along x1.")
+    e22: StrainValue = Field(default=0.0, description="Stretch along x2.")
+    e12: StrainValue = Field(
+        default=0.0, description="Shear, tensor component: half the change of angle."
+    )
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The strain tensor, shape ``(3, 3)`` [-]."""
+        return np.array([[self.e11, self.e12, 0.0], [self.e12, self.e22, 0.0], [0.0, 0.0, 0.0]])
+
+
+class AffineLoad(Section):
+    """A homogeneous deformation of the outer boundary."""
+
+    kind: Literal["affine"] = Field(description="Homogeneous deformation.")
+    F: Matrix | None = Field(
+        default=None,
+        description="Deformation gradient at full load; its third column is 0, 0, 1, because the "
+        "period along x3 stays that of the crystal at rest.",
+    )
+    strain: Strain | None = Field(
+        default=None, description="Small strain at full load, F = 1 + strain; instead of `F`."
+    )
+    steps: Fractions = Field(
+        default=(1.0,), description="Load steps, as fractions of the full load."
+    )
+    predictor: Flag = Field(
+        default=True,
+        description="Whether the unknowns correct the homogeneous field, or start from zero.",
+    )
+
+    @property
+    def deformation(self) -> NDArray[np.float64]:
+        """Deformation gradient at full load, shape ``(3, 3)`` [-]."""
+        if self.F is not None:
+            return np.array(self.F)
+        return np.eye(3) + (self.strain.matrix if self.strain is not None else 0.0)
+
+
+class KFieldLoad(Section):
+    """The anisotropic near-tip field of a mode-I crack at the outer boundary."""
+
+    kind: Literal["k_field"] = Field(description="K-field of a crack.")
+    K: Intensities = Field(
+        description="Stress intensity of each load step, absolute or in `K_G`, Griffith's value "
+        "for the surface energy of the potential."
+    )
+    predictor: Flag = Field(
+        default=True, description="Whether the unknowns correct the K-field, or start from zero."
+    )
