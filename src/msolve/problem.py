@@ -104,6 +104,17 @@ class _Lift:
             self.nodes.multTransposeAdd(self._v, out, out)
 
 
+def _evaluated(terms: tuple[Term, ...], at: Snapshot) -> tuple[list[Contribution], str | None]:
+    """What the terms give, and why one gave nothing, if so; all are entered, because some are collective."""
+    parts, failure = [], None
+    for term in terms:
+        try:
+            parts.append(term.evaluate(at))
+        except ConvergenceError as error:
+            failure = failure or str(error)
+    return parts, failure
+
+
 @dataclass(frozen=True)
 class CoupledProblem:
     """Energy, gradient and Hessian products of a coupled model.
@@ -163,11 +174,20 @@ class CoupledProblem:
 
         Returns:
             The energy on every rank; nan if a term is not conservative.
+
+        Raises:
+            ConvergenceError: The state has no energy (an element inside out, atoms on top of each other);
+                on every rank.
         """
         at = self.snapshot(z, t)
-        parts = [term.evaluate(at) for term in self.terms]
+        parts, failure = _evaluated(self.terms, at)
         self._lift().reverse(parts, gradient)
-        energy = float(self.kinematics.unknowns.comm.allreduce(sum(p.energy for p in parts)))
+        comm = self.kinematics.unknowns.comm
+        sums = comm.allreduce(np.array([sum(p.energy for p in parts), failure is not None]))
+        if sums[1]:
+            # One rank's cells may be inside out while all others are fine: every rank has to know.
+            raise ConvergenceError(next(text for text in comm.allgather(failure) if text))
+        energy = float(sums[0])
         if self.dead_load is not None:
             gradient.axpy(-1.0, self.dead_load)
             energy -= self.dead_load.dot(z)

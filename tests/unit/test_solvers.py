@@ -39,6 +39,20 @@ def test_minimum_and_root_are_the_same_state(vacancy, minimum):
     assert np.abs(z.array - w.array).max() < 1e-7
 
 
+def test_minimisation_backs_off_from_states_without_energy(vacancy, minimum):
+    problem, M = vacancy.problem, vacancy.preconditioner
+    z = minimum[0].duplicate()
+    z.array[:] = np.random.default_rng(1).uniform(-0.2, 0.2, len(z.array))
+    gradient, step = z.duplicate(), z.duplicate()
+    problem.evaluate(z, 1.0, gradient)
+    M.apply(gradient, step)
+    with pytest.raises(ConvergenceError):
+        problem.evaluate(z - step, 1.0, gradient)  # where the first step would lead
+    report = minimise(problem, z, 1.0, M, TIGHT)
+    assert report.converged
+    assert np.abs(z.array - minimum[0].array).max() < 1e-7
+
+
 def test_reports_tell_what_was_done(vacancy, minimum):
     _, report = minimum
     assert report.label == "minimise" and report.products == 0

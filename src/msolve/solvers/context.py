@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from petsc4py import PETSc
 
-from msolve.errors import MsolveError
+from msolve.errors import ConvergenceError, MsolveError
 from msolve.problem import CoupledProblem
 from msolve.solvers.preconditioner import Preconditioner
 
@@ -36,14 +36,25 @@ class Counted:
         self.evaluations = self.products = 0
 
     def objective_gradient(self, tao: PETSc.TAO, z: PETSc.Vec, g: PETSc.Vec) -> float:
-        """Energy and gradient for TAO."""
+        """Energy and gradient for TAO; infinite where a trial step leads to a state without energy."""
         self.evaluations += 1
-        return self.problem.evaluate(z, self.t, g)
+        try:
+            return self.problem.evaluate(z, self.t, g)
+        except ConvergenceError:
+            if self.evaluations == 1:
+                raise
+            g.set(float("inf"))
+            return float("inf")
 
     def function(self, snes: PETSc.SNES, z: PETSc.Vec, g: PETSc.Vec) -> None:
-        """Residual for SNES."""
+        """Residual for SNES; infinite where a trial step leads to a state without residual."""
         self.evaluations += 1
-        self.problem.evaluate(z, self.t, g)
+        try:
+            self.problem.evaluate(z, self.t, g)
+        except ConvergenceError:
+            if self.evaluations == 1:
+                raise
+            g.set(float("inf"))
 
     def linearised(self, z: PETSc.Vec) -> Product:
         """Jacobian products at ``z``."""

@@ -26,12 +26,12 @@ def minimise(
     preconditioner: Preconditioner,
     settings: Settings,
 ) -> Report:
-    """Minimise the energy from ``z``, in place: preconditioned L-BFGS with a Wolfe line search. Collective.
+    """Minimise the energy from ``z``, in place: preconditioned L-BFGS, backtracking. Collective.
 
     An early end (line search, iteration limit) is told by ``Report.converged``.
 
     Raises:
-        ConvergenceError: Energies ceased to be finite, or an element turned inside out.
+        ConvergenceError: The start has no energy: it is not finite, or an element is inside out.
     """
     begin = time.perf_counter()
     work = Counted(problem, t)
@@ -39,6 +39,8 @@ def minimise(
     tao = PETSc.TAO().create(z.comm)
     tao.setOptionsPrefix(settings.prefix + "min_")
     tao.setType("lmvm")
+    # The one line search of TAO's that backs off from states without energy; as many steps as More-Thuente's.
+    tao.getLineSearch().setType("armijo")
     tao.setObjectiveGradient(work.objective_gradient, None)
     tao.setMaximumIterations(settings.max_iterations)
     tao.setMaximumFunctionEvaluations(20 * settings.max_iterations)
