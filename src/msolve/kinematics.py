@@ -41,6 +41,8 @@ class Unknowns:
         node: Global block index of each *local* node (owned, then ghosts), -1 where it is slaved or prescribed.
         n_owned: Blocks owned by this rank.
         n_blocks: Blocks on all ranks.
+        idle: Local indices of the scalar unknowns that move nothing, because that component of their node is
+            held; each is kept at zero by a spring of its own, so that blocks stay whole.
     """
 
     comm: MPI.Comm
@@ -49,6 +51,7 @@ class Unknowns:
     node: IntArray
     n_owned: int
     n_blocks: int
+    idle: IntArray
 
     @property
     def n_global(self) -> int:
@@ -61,6 +64,16 @@ class Unknowns:
         vector = PETSc.Vec().createMPI((size, None), comm=self.comm)
         vector.set(0.0)
         return vector
+
+    def springs(self) -> PETSc.Mat | None:
+        """Diagonal matrix with ones at the idle unknowns of all ranks, or ``None`` where there are none. Collective."""
+        if self.comm.allreduce(len(self.idle)) == 0:
+            return None
+        size = self.n_owned * self.components
+        begin = int(self.comm.exscan(size) or 0)
+        entries = (np.ones(len(self.idle)), (self.idle, begin + self.idle))
+        csr = sparse.csr_matrix(entries, shape=(size, self.n_global))
+        return petsc_matrix(self.comm, csr, size)
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,7 @@ def build_kinematics(
     atom_owner: IntArray,
     space: DisplacementSpace | None = None,
     prescribed: IntArray | None = None,
+    held: BoolArray | None = None,
     beta: Array | None = None,
     slits: tuple[tuple[float, float], ...] = (),
     components: int = 3,
@@ -128,6 +142,8 @@ def build_kinematics(
         atom_owner: Rank of each atom, shape ``(n,)``.
         space: Displacement space; ``None`` leaves the other atoms at their predictor.
         prescribed: Local nodes whose corrector is prescribed.
+        held: Components of local nodes that are prescribed where others of the same node are not, shape
+            ``(n_local, 3)``, bool.
         beta: Blending function at the local nodes: below one a node follows the atoms around it where all of
             those are free, and at zero it is never an unknown. Shape ``(n_local,)``; required with a space.
         slits: Straight cracks ``(x1 of the tip, x2 of the plane)``, open towards -x1: no interpolation across.
@@ -140,6 +156,8 @@ def build_kinematics(
         positions = space.nodes()
         candidate = beta < 1
         candidate[prescribed] = False
+        if held is not None:
+            candidate &= ~held.any(axis=1)
         slaving = _slave_nodes(positions, candidate, X, free, space.gdim, slits)
         node_is_free = ~slaving.slaved & (beta > 0)
         node_is_free[prescribed] = False
@@ -152,7 +170,8 @@ def build_kinematics(
         mine = np.flatnonzero(free & (atom_owner == rank))
         atom[mine] = begins[rank] + np.arange(len(mine))
     node = _number_nodes(space, node_is_free, begin + int(n_free_atoms[comm.rank]))
-    unknowns = Unknowns(comm, components, atom, node, blocks, int(comm.allreduce(blocks)))
+    idle = _idle(node[:n_owned_nodes], held, begin, components)
+    unknowns = Unknowns(comm, components, atom, node, blocks, int(comm.allreduce(blocks)), idle)
     owned_atoms = np.flatnonzero(atom_owner == comm.rank)
     selected = owned_atoms[free[owned_atoms]]
     rows = np.searchsorted(owned_atoms, selected)
@@ -161,12 +180,20 @@ def build_kinematics(
     )
     if space is None:
         return Kinematics(unknowns, None, atom_owner, owned_atoms, S, None, None, None)
-    T = _node_lift(comm, unknowns, slaving, space.n_local_nodes)
-    T_owned = _node_lift(comm, unknowns, slaving, space.n_owned_nodes)
+    T = _node_lift(comm, unknowns, slaving, held, space.n_local_nodes, 3)
+    T_owned = _node_lift(comm, unknowns, slaving, held, space.n_owned_nodes, space.block)
     interpolation = interpolation_matrix(space, X, owned_atoms, ~free)
     L = interpolation.matMult(T_owned)
     L.axpy(1.0, S, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
     return Kinematics(unknowns, space, atom_owner, owned_atoms, L, T, T_owned, interpolation)
+
+
+def _idle(node: IntArray, held: BoolArray | None, begin: int, components: int) -> IntArray:
+    """Local indices of the unknowns of held components; ``node`` numbers the owned nodes."""
+    if held is None:
+        return np.zeros(0, dtype=np.int64)
+    at, component = np.nonzero(held[: len(node), :components] & (node >= 0)[:, None])
+    return components * (node[at] - begin) + component
 
 
 @dataclass(frozen=True)
@@ -276,23 +303,29 @@ def _number_nodes(space: DisplacementSpace | None, node_is_free: BoolArray, begi
 
     # A function carries the numbers to the ghosts; doubles hold integers exactly up to 2^53.
     carrier = fem.Function(space.V)
-    number = carrier.x.array.reshape(-1, 3)
+    number = carrier.x.array.reshape(-1, space.block)
     number[:] = -1.0
     owned = np.flatnonzero(node_is_free[: space.n_owned_nodes])
     number[owned] = (begin + np.arange(len(owned)))[:, None]
     carrier.x.scatter_forward()
-    return carrier.x.array.reshape(-1, 3)[:, 0].astype(np.int64)
+    return carrier.x.array.reshape(-1, space.block)[:, 0].astype(np.int64)
 
 
-def _node_lift(comm: MPI.Comm, unknowns: Unknowns, slaving: _NodeSlaving, n_rows: int) -> PETSc.Mat:
+def _node_lift(
+    comm: MPI.Comm,
+    unknowns: Unknowns,
+    slaving: _NodeSlaving,
+    held: BoolArray | None,
+    n_rows: int,
+    row_block: int,
+) -> PETSc.Mat:
     is_unknown = np.flatnonzero(unknowns.node[:n_rows] >= 0)
     tied = slaving.node < n_rows
     rows = np.concatenate([is_unknown, slaving.node[tied]])
     columns = np.concatenate([unknowns.node[is_unknown], unknowns.atom[slaving.atom[tied]]])
     values = np.concatenate([np.ones(len(is_unknown)), slaving.weight[tied]])
-    return _block_matrix(
-        comm, rows, columns, values, n_rows, unknowns.n_owned, 3, unknowns.components
-    )
+    size = (n_rows, unknowns.n_owned, row_block, unknowns.components)
+    return _block_matrix(comm, rows, columns, values, *size, None if held is None else ~held[rows])
 
 
 def interpolation_matrix(
@@ -319,7 +352,7 @@ def interpolation_matrix(
         len(owned_atoms),
         space.n_owned_nodes,
         3,
-        3,
+        space.block,
     )
 
 
@@ -332,16 +365,20 @@ def _block_matrix(
     n_columns: int,
     row_block: int,
     column_block: int,
+    kept: BoolArray | None = None,
 ) -> PETSc.Mat:
-    """Distributed matrix with ``value * identity`` blocks. Rows are local, columns global block indices. Collective."""
+    """Distributed matrix with ``value * identity`` blocks. Rows are local, columns global block indices. Collective.
+
+    ``kept`` ``(n_entries, >= depth)`` says which components of each block are there; all by default.
+    """
     depth = min(row_block, column_block)
     component = np.arange(depth)
-    r = (row_block * rows[:, None] + component).ravel()
-    c = (column_block * columns[:, None] + component).ravel()
+    there = np.ones((len(rows), depth), dtype=bool) if kept is None else kept[:, :depth]
+    r = (row_block * rows[:, None] + component)[there]
+    c = (column_block * columns[:, None] + component)[there]
     total = int(comm.allreduce(n_columns)) * column_block
-    csr = sparse.coo_matrix(
-        (np.repeat(values, depth), (r, c)), shape=(row_block * n_rows, total)
-    ).tocsr()
+    repeated = np.broadcast_to(values[:, None], there.shape)[there]
+    csr = sparse.coo_matrix((repeated, (r, c)), shape=(row_block * n_rows, total)).tocsr()
     return petsc_matrix(comm, csr, column_block * n_columns)
 
 

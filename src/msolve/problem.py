@@ -49,6 +49,8 @@ class Placement:
         relaxation: Surface relaxation added to each atom, shape ``(n, 3)`` [Å]; nodes never see it.
         loose: Atoms that neither are unknowns nor lie in the mesh, shape ``(n,)``, bool.
         prescribed: Local nodes with a prescribed corrector.
+        boundary: Corrector of the local nodes at zero unknowns, ``(n_local, 3)`` [Å], as a function of the load;
+            ``None`` takes that of the prescribed nodes from the far field.
     """
 
     X: Array
@@ -57,6 +59,7 @@ class Placement:
     relaxation: Array
     loose: npt.NDArray[np.bool_]
     prescribed: npt.NDArray[np.int64]
+    boundary: Callable[[float], Array] | None = None
 
 
 def turned(relaxation: Array, predictor: Displacement, X: Array, t: float) -> Array:
@@ -182,8 +185,11 @@ class CoupledProblem:
         at = self.snapshot(z, t)
         parts, failure = _evaluated(self.terms, at)
         self._lift().reverse(parts, gradient)
+        idle = self.kinematics.unknowns.idle
+        gradient.array[idle] = rest = z.array_r[idle]
+        energy = sum(p.energy for p in parts) + 0.5 * float(rest @ rest)
         comm = self.kinematics.unknowns.comm
-        sums = comm.allreduce(np.array([sum(p.energy for p in parts), failure is not None]))
+        sums = comm.allreduce(np.array([energy, failure is not None]))
         if sums[1]:
             # One rank's cells may be inside out while all others are fine: every rank has to know.
             raise ConvergenceError(next(text for text in comm.allgather(failure) if text))
@@ -197,11 +203,12 @@ class CoupledProblem:
         """The map (v, out): out = derivative of the gradient at z applied to v. Collective."""
         at = self.snapshot(z, t)
         products = [term.linearise(at) for term in self.terms]
-        lift = self._lift()
+        lift, idle = self._lift(), self.kinematics.unknowns.idle
 
         def product(v: PETSc.Vec, out: PETSc.Vec) -> None:
             atoms, nodes = lift.forward(v)
             lift.reverse([p(atoms, nodes) for p in products], out)
+            out.array[idle] = v.array_r[idle]
 
         return product
 
@@ -239,7 +246,7 @@ class CoupledProblem:
         X = place.X[atoms]
         base = X + place.predictor.displacement(X, t)
         base += turned(place.relaxation[atoms], place.predictor, X, t)
-        if place.far_field is place.predictor:
+        if place.far_field is place.predictor and place.boundary is None:
             return base
         loose = place.loose[atoms]
         base[loose] += place.far_field.displacement(X[loose], t) - place.predictor.displacement(
@@ -251,8 +258,10 @@ class CoupledProblem:
         space = self.kinematics.space
         if space is None:
             return np.zeros((0, 3))
-        base = np.zeros((space.n_local_nodes, 3))
         place = self.placement
+        if place.boundary is not None:
+            return place.boundary(t)
+        base = np.zeros((space.n_local_nodes, 3))
         if place.far_field is not place.predictor:
             X = space.nodes()[place.prescribed]
             difference = place.far_field.displacement(X, t) - place.predictor.displacement(X, t)
@@ -266,7 +275,9 @@ class CoupledProblem:
         if kinematics.interpolation is None:
             return out
         v, y = kinematics.interpolation.createVecRight(), kinematics.interpolation.createVecLeft()
-        v.array[:] = self._node_base(t)[: len(v.array) // 3].ravel()
+        space = kinematics.space
+        assert space is not None
+        v.array[:] = self._node_base(t)[: space.n_owned_nodes, : space.block].ravel()
         kinematics.interpolation.mult(v, y)
         comm = kinematics.unknowns.comm
         for atoms, moved in comm.allgather((kinematics.owned_atoms, y.array.reshape(-1, 3).copy())):

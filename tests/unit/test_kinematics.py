@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: MIT
 """The lifts: adjoint, exact on affine fields, closed to what lies across a crack."""
 
+from mpi4py import MPI
+
 import numpy as np
 import pytest
 
 import bodies
-from msolve.kinematics import clear_of_slits
+from msolve.kinematics import build_kinematics, clear_of_slits
+from msolve.regions import Ball, Regions
+
+REGIONS = Regions((Ball((0.0, 0.0, 0.0), 3.0),), 3.0)
 
 
 @pytest.fixture(scope="module", params=["free", "matching"])
@@ -109,3 +114,47 @@ def test_simplices_that_reach_across_a_crack_are_dropped():
     assert kept.tolist() == [False, True, False, True]
     assert clear_of_slits(points, simplices, ((-5.0, 0.0),)).all()
     assert clear_of_slits(points, simplices, ()).all()
+
+
+def test_a_held_component_follows_no_unknown_and_the_others_do(flat):
+    problem = flat.problem
+    before = problem.kinematics
+    place, space = problem.placement, before.space
+    nodes = space.nodes()
+    far = nodes[:, 0] > 0.5 * nodes[:, 0].max()
+    far[place.prescribed] = False
+    held = np.zeros((len(nodes), 3), dtype=bool)
+    held[far, 1] = True
+    assert np.count_nonzero(far) > 3
+    kinematics = build_kinematics(
+        MPI.COMM_SELF,
+        flat.X,
+        flat.free,
+        before.atom_owner,
+        space,
+        prescribed=place.prescribed,
+        held=held,
+        beta=REGIONS.beta(nodes),
+        components=2,
+    )
+    unknowns = kinematics.unknowns
+    assert unknowns.n_global == before.unknowns.n_global
+    assert len(unknowns.idle) == np.count_nonzero(far)
+    z = unknowns.vector()
+    z.array[:] = np.random.default_rng(5).normal(size=z.getLocalSize())
+    v = kinematics.nodes.createVecLeft()
+    kinematics.nodes.mult(z, v)
+    moved = v.array.reshape(-1, 3)
+    assert (moved[held] == 0).all()
+    assert (moved[far, 0] != 0).all()
+    # Nothing but the springs sees the idle unknowns.
+    alone = unknowns.vector()
+    alone.array[unknowns.idle] = 1.0
+    for lift in (kinematics.nodes, kinematics.nodes_owned, kinematics.atoms):
+        out = lift.createVecLeft()
+        lift.mult(alone, out)
+        assert out.norm() == 0
+    springs = unknowns.springs()
+    springs.mult(z, alone)
+    assert alone.norm() == pytest.approx(np.linalg.norm(z.array[unknowns.idle]))
+    assert before.unknowns.springs() is None

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, geometry, mesh
 
-from msolve.errors import CaseError
+from msolve.errors import CaseError, UnsupportedError
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -32,12 +32,12 @@ SIMPLEX = {2: "triangle", 3: "tetrahedron"}
 
 @dataclass(frozen=True)
 class DisplacementSpace:
-    """Lagrange space of a displacement with three components.
+    """Lagrange space of a displacement.
 
     Attributes:
         comm: Communicator of the mesh.
         mesh: DOLFINx mesh.
-        V: DOLFINx function space, blocked, three components.
+        V: DOLFINx function space, blocked; three components, or two in a caller's plane problem.
         thickness: Length along the front that the mesh stands for [Å]; 1 in 3-D.
         quadrature_degree: Degree that every integral of the problem uses.
         node_tags: Name -> indices of *local* nodes (owned and ghost) that carry the tag.
@@ -61,6 +61,11 @@ class DisplacementSpace:
     def degree(self) -> int:
         """Polynomial degree."""
         return int(self.V.ufl_element().degree)
+
+    @property
+    def block(self) -> int:
+        """Displacement components at each node of the space: 3, or 2 in a caller's plane problem."""
+        return int(self.V.dofmap.index_map_bs)
 
     @property
     def n_cells(self) -> int:
@@ -213,6 +218,46 @@ def build_space(
         quadrature_degree=degree,
         node_tags=_local_tags(domain, V, tags),
         cell_index=original,
+    )
+
+
+def space_from(V: Any, thickness: float = 1.0) -> DisplacementSpace:
+    """The displacement space on a function space that a caller made. Collective.
+
+    Args:
+        V: Blocked Lagrange space of degree 1 or 2 on straight-sided triangles or tetrahedra: two or three
+            components in the plane, three in space.
+        thickness: Length along the front that the mesh stands for [Å]; 1 in 3-D.
+
+    Raises:
+        UnsupportedError: The space is of another kind.
+    """
+    domain, element = V.mesh, V.ufl_element()
+    gdim = int(domain.geometry.dim)
+    wrong = [
+        (
+            domain.topology.cell_name() != SIMPLEX.get(gdim),
+            "its cells are no simplices that fill it",
+        ),
+        (domain.geometry.cmap.degree != 1, "its cells are curved"),
+        (element.family_name != "P" or element.discontinuous, "its elements are not Lagrange"),
+        (element.degree not in (1, 2), "its degree is not 1 or 2"),
+        (V.dofmap.index_map_bs not in range(gdim, 4), f"it has {V.dofmap.index_map_bs} components"),
+    ]
+    for holds, reason in wrong:
+        if holds:
+            raise UnsupportedError(
+                f"the function space cannot carry atoms: {reason}; use functionspace(mesh, "
+                f'("Lagrange", 1 or 2, ({gdim},))) on {SIMPLEX.get(gdim, "simplex")}s'
+            )
+    return DisplacementSpace(
+        comm=domain.comm,
+        mesh=domain,
+        V=V,
+        thickness=thickness,
+        quadrature_degree=int(element.degree),
+        node_tags={},
+        cell_index=np.asarray(domain.topology.original_cell_index, dtype=np.int64),
     )
 
 

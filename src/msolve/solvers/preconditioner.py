@@ -63,6 +63,9 @@ class Preconditioner:
             self.matrix.axpy(
                 1.0, mesh_part, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN
             )
+        springs = kinematics.unknowns.springs()
+        if springs is not None:
+            self.matrix.axpy(1.0, springs, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
         self.matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         self.matrix.setOption(PETSc.Mat.Option.SPD, True)
         self.ksp = PETSc.KSP().create(kinematics.unknowns.comm)
