@@ -34,6 +34,7 @@ class Counted:
     def __init__(self, problem: CoupledProblem, t: float):
         self.problem, self.t = problem, t
         self.evaluations = self.products = 0
+        self.refused = False  # whether a trial step led to a state without energy
 
     def objective_gradient(self, tao: PETSc.TAO, z: PETSc.Vec, g: PETSc.Vec) -> float:
         """Energy and gradient for TAO; infinite where a trial step leads to a state without energy."""
@@ -43,6 +44,7 @@ class Counted:
         except ConvergenceError:
             if self.evaluations == 1:
                 raise
+            self.refused = True
             g.set(float("inf"))
             return float("inf")
 

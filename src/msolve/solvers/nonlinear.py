@@ -26,7 +26,7 @@ def minimise(
     preconditioner: Preconditioner,
     settings: Settings,
 ) -> Report:
-    """Minimise the energy from ``z``, in place: preconditioned L-BFGS, backtracking. Collective.
+    """Minimise the energy from ``z``, in place: preconditioned L-BFGS with a line search. Collective.
 
     An early end (line search, iteration limit) is told by ``Report.converged``.
 
@@ -36,11 +36,10 @@ def minimise(
     begin = time.perf_counter()
     work = Counted(problem, t)
     history: list[float] = []
+    backing_off = False
     tao = PETSc.TAO().create(z.comm)
     tao.setOptionsPrefix(settings.prefix + "min_")
     tao.setType("lmvm")
-    # The one line search of TAO's that backs off from states without energy; as many steps as More-Thuente's.
-    tao.getLineSearch().setType("armijo")
     tao.setObjectiveGradient(work.objective_gradient, None)
     tao.setMaximumIterations(settings.max_iterations)
     tao.setMaximumFunctionEvaluations(20 * settings.max_iterations)
@@ -53,6 +52,8 @@ def minimise(
             settings.progress("minimise", len(history) - 1, float(tao.getObjectiveValue()), size)
         if size <= settings.tolerance:
             return int(PETSc.TAO.ConvergedReason.CONVERGED_USER)
+        if work.refused and not backing_off:
+            return int(PETSc.TAO.ConvergedReason.DIVERGED_LS_FAILURE)
         # A test of one's own replaces PETSc's, and with it the limit that PETSc would keep.
         spent = len(history) > settings.max_iterations
         return int(PETSc.TAO.ConvergedReason.DIVERGED_MAXITS) if spent else 0
@@ -67,6 +68,12 @@ def minimise(
     inner.getPC().setPythonContext(Apply(preconditioner))
     with own_errors():
         tao.solve()
+        if work.refused and history[-1] > settings.tolerance:
+            # More and Thuente's search goes to the rounding of the energy, but gives up at states without
+            # one. Backtracking goes on from there.
+            backing_off = True
+            tao.getLineSearch().setType("armijo")
+            tao.solve()
     gradient = z.duplicate()
     energy = problem.evaluate(z, t, gradient)
     residual = gradient.norm(PETSc.NormType.NORM_INFINITY)
