@@ -13,6 +13,7 @@ from msolve.atomistic import cluster_energy
 from msolve.errors import CaseError
 from msolve.potentials import load_potential
 from msolve.potentials.eam import EAM
+from msolve.potentials.engine import edge_products, edge_slopes
 from msolve.potentials.splines import cubic, cubic_curvature, cubic_slope, spline_coefficients
 from msolve.potentials.tables import EAMTables, read_eam
 from msolve.testing import check_potential
@@ -147,6 +148,24 @@ def test_closed_form_equals_autograd(numbers, periodic):
     for closed, automatic in zip(*found, strict=True):
         assert np.abs(closed).max() > 0.1
         assert np.allclose(closed, automatic, rtol=1e-12, atol=1e-12 * np.abs(automatic).max())
+
+
+@pytest.mark.parametrize("numbers", [[74], [13, 28, 74]])
+def test_derivatives_by_edges_equal_autograd(numbers):
+    model = EAM(smooth_tables(numbers, per_site=True))
+    rng = np.random.default_rng(5)
+    z = torch.as_tensor(rng.choice(numbers, 6))
+    pair = torch.as_tensor(np.stack([np.repeat(np.arange(6), 9), rng.integers(6, size=54)]))
+    vec = torch.as_tensor(rng.normal(size=(54, 3)) * 1.6 + 0.3)
+    change = torch.as_tensor(rng.normal(size=(54, 3)))
+    energy, slopes = edge_slopes(model, vec, pair, z, 6)
+    expected, automatic = edge_slopes(Bare(model), vec.clone(), pair, z, 6)
+    assert torch.allclose(energy, expected, rtol=1e-12)
+    assert torch.allclose(slopes, automatic, rtol=1e-11, atol=1e-12)
+    closed = edge_products(model, vec, pair, z, 6)(change)
+    twice = edge_products(Bare(model), vec.clone(), pair, z, 6)(change)
+    assert float(twice.abs().max()) > 0.1
+    assert torch.allclose(closed, twice, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("numbers", [[74], [13, 28]])

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.potentials.edges import CHUNK
-from msolve.potentials.exchange import NoExchange
+from msolve.potentials.engine import edge_products, edge_slopes
 from msolve.potentials.protocol import SiteModel
 
 Array = NDArray[np.float64]
@@ -77,10 +77,10 @@ class BulkCell:
         points = np.asarray(F, dtype=np.float64)
         W, P = np.empty(len(points)), np.empty((len(points), 3, 3))
         for part, shell in self._chunks(points):
-            at = self._evaluate(points[part], shell)
-            (by_edge,) = torch.autograd.grad(at.energy.sum(), at.vec)
-            W[part] = at.energy.detach().cpu().numpy() / self.volume
-            P[part] = self._contract(by_edge, at)
+            at = self._edges(points[part], shell)
+            energy, slopes = edge_slopes(self.model, *at.sites())
+            W[part] = energy.cpu().numpy() / self.volume
+            P[part] = self._contract(slopes, at)
         return W, P
 
     def tangent(self, F: ArrayLike) -> Array:
@@ -99,36 +99,31 @@ class BulkCell:
         points = np.asarray(F, dtype=np.float64)
         A = np.empty((len(points), 3, 3, 3, 3))
         for part, shell in self._chunks(points):
-            at = self._evaluate(points[part], shell)
-            (by_edge,) = torch.autograd.grad(at.energy.sum(), at.vec, create_graph=True)
+            at = self._edges(points[part], shell)
+            product = edge_products(self.model, *at.sites())
+            reference = shell.T[:, at.kept % len(shell)]
             for k in range(3):
                 for m in range(3):
-                    direction = torch.zeros_like(at.vec)
-                    direction[:, k] = at.reference[:, m]
-                    (change,) = torch.autograd.grad(
-                        by_edge, at.vec, grad_outputs=direction, retain_graph=True
-                    )
-                    A[part, :, :, k, m] = self._contract(change, at)
+                    change = torch.zeros_like(reference)
+                    change[k] = reference[m]
+                    A[part, :, :, k, m] = self._contract(product(change.T), at)
         return A
 
-    def _evaluate(self, F: Array, shell: torch.Tensor) -> _Points:
-        n = len(F)
+    def _edges(self, F: Array, shell: torch.Tensor) -> _Points:
+        n, k = len(F), len(shell)
         device = self.model.device
-        F_qcc = torch.as_tensor(F, device=device)
-        point = torch.arange(n, device=device).repeat_interleave(len(shell))
-        reference = shell.repeat(n, 1)
-        vec = torch.einsum("pij,pj->pi", F_qcc[point], reference)
-        keep = (vec.square().sum(1) < self.model.cutoff**2).nonzero()[:, 0]
-        vec, point, reference = vec[keep].requires_grad_(), point[keep], reference[keep]
+        # Axis first, so that what a model does to all edges at once runs over contiguous memory.
+        stretched = torch.as_tensor(F, device=device).reshape(-1, 3) @ shell.T
+        vec = stretched.reshape(n, 3, k).transpose(0, 1).reshape(3, n * k)
+        kept = (vec.square().sum(0) < self.model.cutoff**2).nonzero()[:, 0]
         numbers = torch.full((n,), self._number, device=device)
-        pair = torch.stack([point, point])
-        energy = self.model.site_energy(vec, pair, numbers, n, NoExchange())
-        return _Points(vec, point, reference, energy)
+        return _Points(torch.gather(vec, 1, kept.expand(3, -1)).T, kept, shell, numbers)
 
     def _contract(self, by_edge: torch.Tensor, at: _Points) -> Array:
-        products = (by_edge.detach()[:, :, None] * at.reference[:, None, :]).reshape(-1, 9)
-        sums = products.new_zeros(len(at.energy), 9).index_add_(0, at.point, products)
-        return sums.reshape(-1, 3, 3).cpu().numpy() / self.volume
+        n, k = len(at.numbers), len(at.shell)
+        every = by_edge.new_zeros(3, n * k).index_copy_(1, at.kept, by_edge.T)
+        sums = every.reshape(3 * n, k) @ at.shell
+        return sums.reshape(3, n, 3).transpose(0, 1).cpu().numpy() / self.volume
 
     def _chunks(self, F: Array) -> list[tuple[slice, torch.Tensor]]:
         if len(F) == 0:
@@ -143,20 +138,31 @@ class BulkCell:
 
 
 class _Points(NamedTuple):
-    """Edges of a batch of points: present vectors, owning point, reference vectors, site energy."""
+    """Edges of a batch of points: present vectors, which of all (point, shell vector) they are, the shell, numbers."""
 
     vec: torch.Tensor
-    point: torch.Tensor
-    reference: torch.Tensor
-    energy: torch.Tensor
+    kept: torch.Tensor
+    shell: torch.Tensor
+    numbers: torch.Tensor
+
+    def sites(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+        """As sites that see nothing but their own images."""
+        point = self.kept // len(self.shell)
+        return self.vec, point.expand(2, -1), self.numbers, len(self.numbers)
 
 
 def _shell_factor(F: Array) -> float:
     if not np.isfinite(F).all():
         raise ConvergenceError("a deformation gradient is not finite; try smaller load steps")
+    upright = bool((np.linalg.det(F) > 0).all())
+    stretch = np.swapaxes(F, 1, 2) @ F - np.eye(3)
+    largest = float(np.einsum("nij,nij->n", stretch, stretch).max()) ** 0.5
+    # No eigenvalue of FᵀF is below 1 - |FᵀF - I|: mostly that will do, at a tenth of the cost.
+    if upright and (1 - largest) * SHELL_FACTORS[0] ** 2 >= 1.0:
+        return SHELL_FACTORS[0]
     shortest = float(np.linalg.svd(F, compute_uv=False)[:, -1].min())
     for factor in SHELL_FACTORS:
-        if shortest * factor >= 1.0 and (np.linalg.det(F) > 0).all():
+        if upright and shortest * factor >= 1.0:
             return factor
     raise ConvergenceError(
         "the crystal is turned inside out or compressed to less than half its length somewhere in "

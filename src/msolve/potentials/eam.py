@@ -99,6 +99,39 @@ class EAM:
         pairs = r.new_zeros(n_owned).index_add(0, pair[0], cubic(c[-4:], p) / r)
         return 0.5 * pairs + self._embed(density, species[:n_owned])[0]
 
+    def edge_slopes(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Site energies and the derivative of their sum by the edge vectors; see ``EdgeForm``."""
+        at, species = self._on_edges(vec, pair, numbers)
+        density = at.r.new_zeros(n_owned).index_add_(0, at.i, cubic(at.at_centre, at.p))
+        phi = cubic(at.pair, at.p) / at.r
+        embedded, slope, _ = self._embed(density, species[:n_owned])
+        energy = 0.5 * at.r.new_zeros(n_owned).index_add_(0, at.i, phi) + embedded
+        tension = 0.5 * (cubic_slope(at.pair, at.p) / self._d_r - phi) / at.r
+        tension += slope[at.i] * cubic_slope(at.at_centre, at.p) / self._d_r
+        return energy, (tension * at.unit).T
+
+    def edge_products(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Second derivative by the edge vectors, as a function of their change; see ``EdgeForm``."""
+        at, species = self._on_edges(vec, pair, numbers)
+        density = at.r.new_zeros(n_owned).index_add_(0, at.i, cubic(at.at_centre, at.p))
+        _, slope, curvature = self._embed(density, species[:n_owned])
+        f_slope, _ = self._slopes(at, mutual=False)
+        stiff, tension = self._edge_stiffness(at, False, torch.ones_like(density), slope)
+        turn = tension / at.r
+
+        def product(change: torch.Tensor) -> torch.Tensor:
+            moved = change.T
+            stretch = (moved * at.unit).sum(0)
+            d_density = torch.zeros_like(density).index_add_(0, at.i, f_slope * stretch)
+            d_tension = (stiff - turn) * stretch + (curvature * d_density)[at.i] * f_slope
+            return (d_tension * at.unit + turn * moved).T
+
+        return product
+
     def weighted_energy(
         self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
     ) -> tuple[float, torch.Tensor]:
@@ -198,6 +231,17 @@ class EAM:
     ) -> _Chunk:
         i, j = half.centre[span], half.neighbour[span]
         vec = _columns(y, j) - _columns(y, i) + half.shift[:, span]
+        return self._along(vec, i, j, species)
+
+    def _on_edges(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor
+    ) -> tuple[_Chunk, torch.Tensor]:
+        species = self._species[numbers]
+        return self._along(vec.T.contiguous(), pair[0], pair[1], species), species
+
+    def _along(
+        self, vec: torch.Tensor, i: torch.Tensor, j: torch.Tensor, species: torch.Tensor
+    ) -> _Chunk:
         r = vec.square().sum(0).sqrt()
         c, knot = self._locate(r, species[i], species[j])
         at_neighbour = c[4:8] if self._n_species > 1 else c[:4]

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from msolve.potentials.edges import Edges, ShortList
-from msolve.potentials.protocol import ClosedForm, FeatureHalo, SiteModel
+from msolve.potentials.exchange import NoExchange
+from msolve.potentials.protocol import ClosedForm, EdgeForm, FeatureHalo, SiteModel
 
 Array = NDArray[np.float64]
 
@@ -118,6 +119,46 @@ def _differentiate_twice(
         change = direction[short.pair[1]] - direction[short.pair[0]]
         (by_edge,) = torch.autograd.grad(slope, vec, grad_outputs=change, retain_graph=True)
         return _to_atoms(by_edge, short)
+
+    return product
+
+
+def edge_slopes(
+    model: SiteModel, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_sites: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Energies of sites that do not know of each other, and ∂(Σ ε)/∂vec. Rank-local.
+
+    Args:
+        model: The potential.
+        vec: Edge vectors, shape ``(e, 3)`` [Å].
+        pair: Site and neighbour of each edge, shape ``(2, e)``.
+        numbers: Atomic numbers of the sites, shape ``(n_sites,)``.
+        n_sites: Number of sites.
+
+    Returns:
+        Energies ``(n_sites,)`` [eV] and slopes ``(e, 3)`` [eV/Å].
+    """
+    if isinstance(model, EdgeForm):
+        return model.edge_slopes(vec, pair, numbers, n_sites)
+    leaf = vec.contiguous().requires_grad_()
+    energy = model.site_energy(leaf, pair, numbers, n_sites, NoExchange())
+    (slopes,) = torch.autograd.grad(energy.sum(), leaf)
+    return energy.detach(), slopes
+
+
+def edge_products(
+    model: SiteModel, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_sites: int
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The map from a change of ``vec`` to that of ∂(Σ ε)/∂vec; arguments as for :func:`edge_slopes`."""
+    if isinstance(model, EdgeForm):
+        return model.edge_products(vec, pair, numbers, n_sites)
+    leaf = vec.contiguous().requires_grad_()
+    energy = model.site_energy(leaf, pair, numbers, n_sites, NoExchange())
+    (slopes,) = torch.autograd.grad(energy.sum(), leaf, create_graph=True)
+
+    def product(change: torch.Tensor) -> torch.Tensor:
+        (moved,) = torch.autograd.grad(slopes, leaf, grad_outputs=change, retain_graph=True)
+        return moved
 
     return product
 

@@ -126,3 +126,23 @@ class ClosedForm(Protocol):
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Hessian of Σ wᵢ εᵢ as a function of a direction ``(n_local, 3)`` [Å]."""
         ...
+
+
+@runtime_checkable
+class EdgeForm(Protocol):
+    """A model that differentiates site energies by edge vectors itself: the Cauchy-Born law asks for that.
+
+    Arguments as for :meth:`SiteModel.site_energy`; the sites are independent of each other.
+    """
+
+    def edge_slopes(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Site energies ``(n_owned,)`` [eV], and ∂(Σ εᵢ)/∂vec, shape ``(e, 3)`` [eV/Å]."""
+        ...
+
+    def edge_products(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The map from a change of ``vec`` to that of ∂(Σ εᵢ)/∂vec, both ``(e, 3)``."""
+        ...
