@@ -104,7 +104,7 @@ def coupled(body, core, blend, *, mesh="free", degree=1, comm=MPI.COMM_SELF) -> 
     made = disc_mesh(
         body.radius,
         spacing=near,
-        matching_radius=reach,
+        zones=(Ball((0.0, 0.0, 0.0), reach),),
         matching_points=points,
         slit=Slit(0.0, body.half_gap) if body.crack else None,
     )

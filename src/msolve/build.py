@@ -25,7 +25,7 @@ from msolve.loads import Affine, KField, Predictor, Zero
 from msolve.parallel import all_or_none
 from msolve.potentials import SiteModel, load_potential
 from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
-from msolve.regions import Ball, Regions
+from msolve.regions import Ball, Grown, Regions
 from msolve.units import GPA, J_PER_M2, MPA_SQRT_M
 
 Array = npt.NDArray[np.float64]
@@ -61,8 +61,7 @@ class Setup:
         """Atomistic regions of the case."""
         given = self.case.regions
         assert given is not None
-        cores = tuple(Ball(core.centre, core.radius) for core in given.all_cores)
-        return Regions(cores, given.blend)
+        return Regions(tuple(core.region() for core in given.all_cores), given.blend)
 
     def material(self) -> dict[str, object]:
         """What the potential says of the crystal, in customary units, for ``result.json``."""
@@ -236,9 +235,12 @@ def _mesh(setup: Setup) -> MeshData:
         return mesh
     assert case.regions is not None
     near = body.crystal.nearest_neighbour_distance
-    cores = case.regions.all_cores
-    radii = np.array([core.radius for core in cores]) + case.regions.blend + MATCHING_LAYERS * near
-    reach = float(np.max(np.linalg.norm([core.centre[:2] for core in cores], axis=1) + radii))
+    margin = case.regions.blend + MATCHING_LAYERS * near
+    zones = [
+        Ball(zone.centre, zone.radius + margin) if isinstance(zone, Ball) else Grown(zone, margin)
+        for zone in setup.regions.cores
+    ]
+    reach = max(zone.extent() for zone in zones)
     spacing = given.spacing if isinstance(given.spacing, float) else near
     points = None
     if given.kind == "matching":
@@ -250,12 +252,11 @@ def _mesh(setup: Setup) -> MeshData:
         return disc_mesh(
             body.radius,
             spacing=spacing,
-            matching_radius=radii,
+            zones=zones,
             matching_points=points,
             growth=given.growth,
             h_max=given.h_max if isinstance(given.h_max, float) else np.inf,
             slit=Slit(0.0, body.half_gap) if body.crack else None,
-            centres=[core.centre[:2] for core in cores],
             seed=given.seed,
         )
     except ValueError as error:

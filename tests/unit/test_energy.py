@@ -13,6 +13,7 @@ import bodies
 from msolve.continuum.energy import StoredEnergy
 from msolve.continuum.space import build_space
 from msolve.io.meshes import disc_mesh
+from msolve.regions import Ball
 from msolve.testing import check_material
 
 THICKNESS = 3.14
@@ -22,7 +23,7 @@ THICKNESS = 3.14
 def disc(request):
     """A small disc of a crystal with smooth derivatives in a state off equilibrium, with weights and volume factors."""
     rng = np.random.default_rng(4)
-    mesh = disc_mesh(14.0, spacing=4.0, matching_radius=10.0)
+    mesh = disc_mesh(14.0, spacing=4.0, zones=(Ball((0.0, 0.0, 0.0), 10.0),))
     space = build_space(
         MPI.COMM_SELF, mesh.points, mesh.cells, mesh.node_tags,
         thickness=THICKNESS, degree=request.param,

@@ -12,6 +12,7 @@ from msolve.crystal import Crystal
 from msolve.errors import CaseError
 from msolve.io.meshes import Slit, disc_mesh, mesh_quality, read_mesh
 from msolve.io.meshes.data import boundary_edges, positively_oriented, signed_volumes
+from msolve.regions import Ball, Box, Capsule, Polygon
 
 gmsh = pytest.importorskip("gmsh")
 
@@ -31,6 +32,10 @@ CRYSTALS = {
 }
 
 
+def disc(radius, x1=0.0, x2=0.0):
+    return Ball((x1, x2, 0.0), radius)
+
+
 class Example:
     """A disc of a crystal and its mesh."""
 
@@ -47,7 +52,7 @@ class Example:
         ).positions[:, :2]
         options = {
             "spacing": self.unit,
-            "matching_radius": self.zone,
+            "zones": (disc(self.zone),),
             "matching_points": self.atoms if matching else None,
             "h_max": 6 * self.unit,
             "slit": self.slit,
@@ -177,11 +182,38 @@ def test_the_triangulation_at_the_tip_is_symmetric_about_the_crack_plane():
     assert cKDTree(off_plane).query(off_plane * [1, -1])[0].max() < 1e-9
 
 
+@pytest.mark.parametrize(
+    "zone",
+    [
+        Capsule((-20.0, 5.0, 0.0), (25.0, 8.0, 0.0), 15.0),
+        Box((-30.0, -12.0, -np.inf), (20.0, 15.0, np.inf)),
+        Polygon(((-25.0, -20.0), (35.0, -10.0), (5.0, 0.0), (0.0, 30.0))),
+    ],
+    ids=["capsule", "box", "polygon"],
+)
+@pytest.mark.parametrize("cracked", [False, True], ids=["whole", "cracked"])
+def test_zones_have_any_shape(zone, cracked):
+    example = Example(CRYSTALS["bcc (110)[001]"], cracked, zones=(zone,))
+    check_is_the_disc_less_the_strip(example)
+    check_flanks(example)
+    mesh = example.mesh
+    flat = [np.column_stack([x, 0 * x[:, 0]]) for x in (mesh.points, example.atoms)]
+    nodes, atoms = (x[zone.distance(x) < 0] for x in flat)
+    assert len(atoms) > 100
+    assert len(nodes) == len(np.unique(atoms.round(6), axis=0))
+    assert cKDTree(nodes).query(atoms)[0].max() < 1e-9
+    assert mesh_quality(mesh).smallest_angle > 12
+    # Edges grow with the distance from the zone, whatever its shape.
+    far = mesh.points[np.linalg.norm(mesh.points, axis=1) > 0.9 * example.radius]
+    assert cKDTree(far).query(far, k=2)[0][:, 1].mean() > 1.8 * example.unit
+
+
 def test_zones_of_their_own_radius_lie_anywhere_also_on_a_flank():
     crystal = CRYSTALS["bcc (110)[001]"]
     centres = np.array([[0.0, 0.0], [-15.0, 2.0], [6.0, 15.0]]) * crystal.nearest_neighbour_distance
     radii = np.array([5.0, 4.0, 3.0]) * crystal.nearest_neighbour_distance
-    example = Example(crystal, True, centres=centres, matching_radius=radii)
+    zones = [disc(radius, *centre) for centre, radius in zip(centres, radii, strict=True)]
+    example = Example(crystal, True, zones=zones)
     check_is_the_disc_less_the_strip(example)
     check_flanks(example)
     for centre, radius in zip(centres, radii, strict=True):
@@ -194,12 +226,12 @@ def test_zones_of_their_own_radius_lie_anywhere_also_on_a_flank():
 @pytest.mark.parametrize(
     ("changes", "wording"),
     [
-        ({"matching_radius": 78.0}, "reach the boundary of the disc"),
-        ({"matching_radius": 81.0}, "must reach at least .* beyond it"),
+        ({"zones": (disc(78.0),)}, "reach the boundary of the disc"),
+        ({"zones": (disc(81.0),)}, "must reach at least .* beyond it"),
         ({"slit": Slit(40.0, 3.14339 / 8**0.5)}, "tip of the crack must lie in a zone"),
         ({"slit": Slit(0.0, 3 * 3.14339 / 8**0.5)}, "atoms lie in the strip"),
         ({"slit": Slit(0.0, 1.0)}, "half_gap is not that of the atoms"),
-        ({"matching_radius": 0.1, "slit": None}, "holds no triangle"),
+        ({"zones": (disc(0.1),), "slit": None}, "holds no triangle"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, wording):

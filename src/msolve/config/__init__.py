@@ -11,7 +11,7 @@ from msolve.config.loading import case_from_dict, load_case
 from msolve.config.loads import AffineLoad, KFieldLoad, Strain
 from msolve.config.quantities import StressIntensity
 from msolve.config.reference import reference
-from msolve.config.regions import Core, RegionsInput
+from msolve.config.regions import BallCore, BoxCore, CapsuleCore, Core, PolygonCore, RegionsInput
 from msolve.config.sections import (
     Compare,
     Coupling,
@@ -28,6 +28,9 @@ from msolve.config.sections import (
 
 __all__ = [
     "AffineLoad",
+    "BallCore",
+    "BoxCore",
+    "CapsuleCore",
     "Case",
     "Compare",
     "Core",
@@ -40,6 +43,7 @@ __all__ = [
     "Mesh",
     "Orientation",
     "Output",
+    "PolygonCore",
     "Potential",
     "RegionsInput",
     "Solver",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from msolve.config.loads import KFieldLoad
 
 if TYPE_CHECKING:
@@ -103,9 +105,9 @@ def _region_problems(case: Case) -> list[str]:
             f"regions.blend = 0 angstrom: coupling.method = {method} needs a blending zone; "
             "'8 angstrom' would do, or method bqcf"
         )
-    cores = regions.all_cores
+    cores = [core.region() for core in regions.all_cores]
     for index, core in enumerate(cores):
-        extent = math.hypot(*core.centre[:2]) + core.radius + regions.blend
+        extent = core.extent() + regions.blend
         if extent >= case.domain.radius:
             key = "core_radius" if regions.core_radius is not None else f"cores.{index}"
             problems.append(
@@ -115,9 +117,9 @@ def _region_problems(case: Case) -> list[str]:
     defects = ((0.0, 0.0, 0.0),) if case.defect.kind == "crack" else case.vacancies
     what = "the crack tip" if case.defect.kind == "crack" else "the vacancy"
     problems += [
-        f"regions: {what} at ({x:g}, {y:g}) angstrom lies in no core"
-        for x, y, _ in defects
-        if all(math.hypot(x - c.centre[0], y - c.centre[1]) > c.radius for c in cores)
+        f"regions: {what} at ({x[0]:g}, {x[1]:g}) angstrom lies in no core"
+        for x in defects
+        if all(core.distance(np.array([x]))[0] > 0 for core in cores)
     ]
     return problems
 

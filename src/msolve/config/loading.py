@@ -156,7 +156,8 @@ def _told(error: Any) -> Iterator[str]:
         yield f"{path}.kind: missing; one of {', '.join(_kinds(error['loc'][-1], section))}"
     elif kind == "union_tag_invalid":
         choices = [word.strip(" '") for word in context["expected_tags"].split(",")]
-        yield f"{path}.kind = {context['tag']}: {_nearest_choice(context['tag'], choices)}"
+        key = "kind" if context["discriminator"] == "'kind'" else "shape"
+        yield f"{path}.{key} = {context['tag']}: {_nearest_choice(context['tag'], choices)}"
     elif kind == "literal_error":
         choices = [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")]
         yield f"{path} = {_shown(found)}: {_nearest_choice(str(found), choices)}"
@@ -173,6 +174,12 @@ def sections_in(annotation: Any) -> list[type[Section]]:
     return [section for part in get_args(annotation) for section in sections_in(part)]
 
 
+def choices_of(section: type[Section]) -> tuple[str, ...]:
+    """What the key that tells one section from its alternatives may be in this one."""
+    key = next(key for key in ("kind", "shape") if key in section.model_fields)
+    return get_args(section.model_fields[key].annotation)
+
+
 def _walk(loc: Sequence[str | int]) -> tuple[str, list[type[Section]]]:
     """Path as the user writes it, and the sections that its last key stands in.
 
@@ -182,8 +189,8 @@ def _walk(loc: Sequence[str | int]) -> tuple[str, list[type[Section]]]:
     here, path = inside, []
     for part in loc:
         fields = {name for section in here for name in section.model_fields}
-        if len(here) > 1 and part not in fields:
-            here = [one for one in here if part in get_args(one.model_fields["kind"].annotation)]
+        if isinstance(part, str) and len(here) > 1 and part not in fields:
+            here = [one for one in here if part in choices_of(one)]
             continue
         path.append(str(part))
         if isinstance(part, str):
@@ -204,7 +211,7 @@ def _nearest_key(path: str, inside: Sequence[type[Section]]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     elsewhere = [known for known in _all_paths(Case) if known.rsplit(".", 1)[-1] == unknown]
-    if path in elsewhere:
+    if ".".join(key for key in path.split(".") if not key.isdigit()) in elsewhere:
         return f"it belongs to another kind of {path.rsplit('.', 1)[0]}"
     if elsewhere:
         return f"did you mean {elsewhere[0]!r}?"
@@ -230,7 +237,7 @@ def _meaning(key: str | int, inside: Sequence[type[Section]]) -> str:
 
 def _kinds(key: str | int, inside: Sequence[type[Section]]) -> list[str]:
     choices = sections_in(inside[0].model_fields[str(key)].annotation)
-    return [kind for one in choices for kind in get_args(one.model_fields["kind"].annotation)]
+    return [kind for one in choices for kind in choices_of(one)]
 
 
 def _wanted(kind: str, message: str) -> str:

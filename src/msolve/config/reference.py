@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from msolve.config.case import Case
-from msolve.config.loading import sections_in
+from msolve.config.loading import choices_of, sections_in
 from msolve.config.quantities import Accepts
 from msolve.config.sections import Section
 from msolve.units import GRADIENT, LENGTH, STRAIN, STRESS_INTENSITY
@@ -70,7 +70,11 @@ def _all_rows(section: type[Section], prefix: str) -> Iterator[tuple[str, str, s
             continue
         listed = get_origin(_without_none(entry.annotation)) is tuple
         for one in inner:
-            yield from _all_rows(one, f"{prefix}{name}{'[]' if listed else ''}.")
+            for key, value, default, meaning in _all_rows(
+                one, f"{prefix}{name}{'[]' if listed else ''}."
+            ):
+                only = f"{choices_of(one)[0]}: " if len(inner) > 1 else ""
+                yield key, value, default, only + meaning
 
 
 def _rows(entries: list[tuple[str, FieldInfo]], prefix: str) -> Iterator[tuple[str, str, str, str]]:

@@ -5,22 +5,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from msolve.io.meshes.data import MeshData, boundary_edges, positively_oriented
 from msolve.io.meshes.lattice import (
     SAME_PLACE,
     Slit,
     crack_end,
+    distances,
     on_flank,
     triangulate_lattice,
 )
 from msolve.io.meshes.outline import closed_loops, outline_of_ring
 from msolve.io.meshes.session import fill
+from msolve.regions import Ball, Shape
 
 __all__ = ["Slit", "disc_mesh"]
 
@@ -30,17 +32,19 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Grading:
-    """Edge length by place: ``spacing`` in the zones, growing as a power of r / zone radius away.
+    """Edge length by place: ``spacing`` in the zones, growing as a power of 1 + distance / zone radius.
+
+    Around a disc that is the power of r / radius. Other zones count as the disc of equal area.
 
     Attributes:
-        centres: Centres of the zones, shape ``(k, 2)`` [Å].
-        radii: Their radii, shape ``(k,)`` [Å].
+        zones: Fine zones.
+        radii: Radius of each zone, shape ``(k,)`` [Å].
         spacing: Edge length in the zones [Å].
         growth: Exponent.
         h_max: Upper bound [Å].
     """
 
-    centres: Array
+    zones: tuple[Shape, ...]
     radii: Array
     spacing: float
     growth: float
@@ -48,35 +52,47 @@ class Grading:
 
     def __call__(self, points: Array) -> Array:
         """Wanted edge length at ``points`` ``(n, 2)``, shape ``(n,)`` [Å]."""
-        r = np.linalg.norm(points[:, None] - self.centres[None], axis=2)
-        ratio = np.maximum(r / self.radii, 1.0).min(axis=1)
+        beyond = np.maximum(distances(points, self.zones), 0.0)
+        ratio = 1.0 + (beyond / self.radii).min(axis=1)
         return np.minimum(self.spacing * ratio**self.growth, self.h_max)
 
     def scalar(self) -> Callable[[float, float], float]:
-        """The same for one point, without arrays: a mesh generator asks for it a million times."""
-        zones = [
-            (float(x), float(y), float(r))
-            for (x, y), r in zip(self.centres, self.radii, strict=True)
+        """The same for one point, without arrays for discs: a mesh generator asks for it a million times."""
+        if not all(isinstance(zone, Ball) for zone in self.zones):
+            return lambda x1, x2: float(self(np.array([[x1, x2]]))[0])
+        discs = [
+            (float(zone.centre[0]), float(zone.centre[1]), float(zone.radius))
+            for zone in self.zones
+            if isinstance(zone, Ball)
         ]
         spacing, growth, h_max = self.spacing, self.growth, self.h_max
 
         def at(x1: float, x2: float) -> float:
-            ratio = min(math.hypot(x1 - c1, x2 - c2) / radius for c1, c2, radius in zones)
+            ratio = min(math.hypot(x1 - c1, x2 - c2) / radius for c1, c2, radius in discs)
             return min(spacing * max(ratio, 1.0) ** growth, h_max)
 
         return at
+
+
+def _radius(zone: Shape) -> float:
+    """Radius of the disc with a zone's area [Å]."""
+    if isinstance(zone, Ball):
+        return zone.radius
+    line = zone.extent() * np.linspace(-1, 1, 401)
+    x1, x2 = (x.ravel() for x in np.meshgrid(line, line))
+    share = np.mean(distances(np.column_stack([x1, x2]), (zone,)) < 0)
+    return float(np.sqrt(share / np.pi)) * 2 * zone.extent()
 
 
 def disc_mesh(
     radius: float,
     *,
     spacing: float,
-    matching_radius: ArrayLike,
+    zones: Sequence[Shape],
     matching_points: Array | None = None,
     growth: float = 1.5,
     h_max: float = np.inf,
     slit: Slit | None = None,
-    centres: ArrayLike = ((0.0, 0.0),),
     seed: int = 0,
 ) -> MeshData:
     """A graded mesh of a disc around the origin. Rank-local; deterministic.
@@ -84,31 +100,29 @@ def disc_mesh(
     Args:
         radius: Of the disc; the nodes tagged ``outer`` lie on it [Å].
         spacing: Edge length in the fine zones [Å].
-        matching_radius: Radius of the fine zones, one for all or one for each centre [Å].
+        zones: Where the mesh is fine.
         matching_points: Atoms in the plane, shape ``(n, 2)`` [Å]; repetitions do not matter. Those
             in the zones become nodes, and no other node lies in the zones; atoms must be given to a
             few spacings beyond. ``None``: a mesh that ignores the atoms.
         growth: Exponent by which edges grow with the distance from the nearest zone.
         h_max: Longest wanted edge [Å].
         slit: A crack along -x1 from ``slit.x_tip``; on a matching mesh its tip lies in a zone.
-        centres: Centres of the fine zones, shape ``(k, 2)`` [Å].
         seed: Turns a mesh without crack that ignores the atoms, so that several can be compared.
 
     Raises:
         ValueError: The zones, the crack and the atoms do not fit together or into the disc.
         UnsupportedError: gmsh is missing.
     """
-    centre = np.atleast_2d(np.asarray(centres, dtype=float))
-    radii = np.broadcast_to(np.asarray(matching_radius, dtype=float), len(centre)).copy()
+    zones = tuple(zones)
     points: Array
     triangles: IntArray
     shared: IntArray
-    size = Grading(centre, radii, spacing, growth, h_max)
+    size = Grading(zones, np.array([_radius(zone) for zone in zones]), spacing, growth, h_max)
     if matching_points is None:
         points = np.zeros((0, 2))
         triangles, shared = np.zeros((0, 3), np.int64), np.zeros((0, 2), np.int64)
     else:
-        points, triangles, shared = _zone(radius, matching_points, centre, radii, slit, spacing)
+        points, triangles, shared = _lattice(radius, matching_points, zones, slit, spacing)
     turn = np.random.default_rng(seed).uniform(0, 2 * np.pi) if seed else 0.0
     points, edges = outline_of_ring(radius, points, shared, slit, size, turn)
     loops = closed_loops(points, edges)
@@ -122,29 +136,25 @@ def disc_mesh(
     return MeshData(points, cells, nodes, facets)
 
 
-def _zone(
+def _lattice(
     radius: float,
     atoms: Array,
-    centres: Array,
-    radii: Array,
+    zones: tuple[Shape, ...],
     slit: Slit | None,
     spacing: float,
 ) -> tuple[Array, IntArray, IntArray]:
     """Nodes and triangles on the atoms, and the directed edges that the ring around them shares."""
-    nearby = (np.linalg.norm(atoms[:, None, :2] - centres, axis=2) < radii + 8 * spacing).any(
-        axis=1
-    )
+    nearby = distances(atoms[:, :2], zones).min(axis=1) < 8 * spacing
     points = _distinct(atoms[nearby, :2])
     ends = None
     if slit is not None:
         points = slit.put_on_surface(points)
         ends = crack_end(points, slit)
-        apart = np.linalg.norm(points[list(ends)][:, None] - centres, axis=2)
-        if not np.all((apart <= radii).any(axis=1)):
+        if not np.all(distances(points[list(ends)], zones).min(axis=1) <= 0):
             raise ValueError(
                 "the tip of the crack must lie in a zone where the mesh matches the atoms"
             )
-    triangles, outline = triangulate_lattice(points, centres, radii, slit)
+    triangles, outline = triangulate_lattice(points, zones, slit)
     if np.linalg.norm(points[outline], axis=2).max() > radius - spacing / 2:
         raise ValueError(
             f"the zones where the mesh matches the atoms reach the boundary of the disc, {radius:g}"

@@ -9,6 +9,7 @@ edges nor their circumscribed circles are larger than those inside the zone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
 from msolve.io.meshes.data import boundary_edges, positively_oriented, signed_volumes
+from msolve.regions import Shape
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -70,15 +72,14 @@ class Slit:
 
 
 def triangulate_lattice(
-    points: Array, centres: Array, radii: Array, slit: Slit | None
+    points: Array, zones: Sequence[Shape], slit: Slit | None
 ) -> tuple[IntArray, IntArray]:
-    """Triangles of atoms that cover the given discs.
+    """Triangles of atoms that cover the given zones.
 
     Args:
-        points: Distinct atomic columns, reaching a few spacings beyond the discs, shape ``(n, 2)``
+        points: Distinct atomic columns, reaching a few spacings beyond the zones, shape ``(n, 2)``
             [Å].
-        centres: Centres of the discs, shape ``(k, 2)`` [Å].
-        radii: Their radii, shape ``(k,)`` [Å].
+        zones: What is to be covered.
         slit: Crack; its strip stays empty.
 
     Returns:
@@ -87,7 +88,7 @@ def triangulate_lattice(
         one triangle only, that on their left, shape ``(e, 2)``.
 
     Raises:
-        ValueError: The points do not reach far enough beyond the discs, or lie in the strip.
+        ValueError: The points do not reach far enough beyond the zones, or lie in the strip.
     """
     pieces = [np.arange(len(points))] if slit is None else _pieces(points, slit)
     triangles = np.concatenate([_delaunay(points, piece, slit) for piece in pieces])
@@ -95,15 +96,15 @@ def triangulate_lattice(
     edge = np.linalg.norm(points[triangles] - points[np.roll(triangles, 1, axis=1)], axis=2)
     middle = points[triangles].mean(axis=1)
     sound = radius < FLAT * edge.max(axis=1)
-    within = sound & (_distances(middle, centres) < radii).any(axis=1)
+    within = sound & (distances(middle, zones).min(axis=1) < 0)
     if not np.any(within):
         raise ValueError("the matching zone holds no triangle of atoms; give it a larger radius")
     largest, longest = 1.001 * float(radius[within].max()), 1.001 * float(edge[within].max())
-    near = (_distances(points, centres) < radii + longest)[triangles].all(axis=1).any(axis=1)
+    near = (distances(points, zones) < longest)[triangles].all(axis=1).any(axis=1)
     of_crystal = sound & (radius < largest) & (edge.max(axis=1) < longest)
     triangles = _without_pinches(triangles[near & of_crystal])
     outline = boundary_edges(triangles)
-    _check_cover(points, triangles, outline, centres, radii, slit, longest)
+    _check_cover(points, triangles, outline, zones, slit, longest)
     return triangles, outline
 
 
@@ -165,8 +166,10 @@ def _circumradii(points: Array, triangles: IntArray) -> Array:
     return sides[0] * sides[1] * sides[2] / np.maximum(4 * area, 1e-12)
 
 
-def _distances(points: Array, centres: Array) -> Array:
-    return np.linalg.norm(points[:, None] - centres[None], axis=2)
+def distances(points: Array, zones: Sequence[Shape]) -> Array:
+    """Signed distance of points ``(n, 2)`` to each zone, shape ``(n, n_zones)`` [Å]."""
+    placed = np.column_stack([points, np.zeros(len(points))])
+    return np.column_stack([zone.distance(placed) for zone in zones])
 
 
 def _without_pinches(triangles: IntArray) -> IntArray:
@@ -187,25 +190,21 @@ def _check_cover(
     points: Array,
     triangles: IntArray,
     outline: IntArray,
-    centres: Array,
-    radii: Array,
+    zones: Sequence[Shape],
     slit: Slit | None,
     margin: float,
 ) -> None:
-    """The discs, less the strip, must lie inside the outline."""
+    """The zones, less the strip, must lie inside the outline."""
     rim = outline
     if slit is not None:
         rim = outline[on_flank(points, outline, slit, crack_end(points, slit)) == 0]
-    start, end = points[rim[:, 0]], points[rim[:, 1]]
-    along = end - start
-    for centre, radius in zip(centres, radii, strict=True):
-        t = np.clip(np.sum((centre - start) * along, axis=1) / np.sum(along**2, axis=1), 0, 1)
-        gap = np.linalg.norm(start + t[:, None] * along - centre, axis=1) - radius
-        nodes = points[np.unique(triangles)]
-        inside = points[np.linalg.norm(points - centre, axis=1) <= radius]
-        missing = cKDTree(nodes).query(inside)[0] > SAME_PLACE if len(inside) else np.zeros(0)
-        if gap.min(initial=np.inf) < 0 or np.any(missing):
+    share = np.linspace(0, 1, 9)[:, None, None]
+    sampled = ((1 - share) * points[rim[:, 0]] + share * points[rim[:, 1]]).reshape(-1, 2)
+    nodes = cKDTree(points[np.unique(triangles)])
+    for k, zone in enumerate(zones):
+        inside = points[distances(points, (zone,))[:, 0] <= 0]
+        missing = nodes.query(inside)[0] > SAME_PLACE if len(inside) else np.zeros(0)
+        if distances(sampled, (zone,)).min(initial=np.inf) < 0 or np.any(missing):
             raise ValueError(
-                f"the atoms given for a matching zone of radius {radius:g} around "
-                f"{centre.tolist()} must reach at least {margin:.2f} beyond it"
+                f"the atoms given for matching zone {k} must reach at least {margin:.2f} beyond it"
             )
