@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.assemble import Assembly
+from msolve.assemble import Assembly, within
 from msolve.crystal import nearest_neighbour_bonds
 from msolve.kinematics import interpolation_matrix
 from msolve.problem import turned
@@ -102,7 +102,6 @@ def compare(
     *,
     rim: float,
     tip_radius: float,
-    tip: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Comparison, Array]:
     """Measure a lifted state against the solution of the full model. Collective.
 
@@ -112,8 +111,8 @@ def compare(
         solution: Its solution.
         t: Load parameter.
         rim: Width of the ring at the outer boundary that is left out [Å].
-        tip_radius: Radius of the zone that counts as the defect's own [Å].
-        tip: Centre of that zone [Å].
+        tip_radius: Radius of the zone around each vacancy, or around the origin, that counts as the
+            defect's own [Å].
 
     Returns:
         ``(comparison, error)``: numbers, and the error of each atom, shape ``(n, 3)`` [Å].
@@ -125,7 +124,8 @@ def compare(
     corrector = reference - X - relaxation - body.far_field.displacement(X, t)
     r = np.hypot(X[:, 0], X[:, 1])
     inside = r < body.radius - rim
-    near = np.hypot(X[:, 0] - tip[0], X[:, 1] - tip[1]) < tip_radius
+    defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
+    near = within(X, defects, tip_radius)
     i, j = _bonds(full)
     total, size = _h1(error, i, j, inside), _h1(corrector, i, j, inside)
     gradient = solution.duplicate()

@@ -189,20 +189,17 @@ class Recorder:
             return
         from msolve.io import pictures
 
-        case, regions = self._setup.case, self._setup.case.regions
-        inside = full.free
+        setup, inside = self._setup, full.free
         pictures.picture_comparison(
             self._directory / "comparison.png",
             full.X[inside],
             np.linalg.norm(error[inside], axis=1),
-            cores=tuple((c.centre[0], c.centre[1], c.radius) for c in regions.all_cores)
-            if regions
-            else (),
-            blend=regions.blend if regions else 0.0,
+            regions=setup.regions,
+            counted=np.hypot(full.X[inside, 0], full.X[inside, 1])
+            < full.body.radius - setup.case.compare.rim,
             spacing=full.body.crystal.nearest_neighbour_distance,
             title="Coupled solution against the full atomistic model",
             summary=f"error in the H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å",
-            rim_from=case.domain.radius - case.compare.rim,
         )
         self.files.append("comparison.png")
 

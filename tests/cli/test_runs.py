@@ -115,3 +115,14 @@ def test_a_run_that_does_not_converge_ends_with_3(tmp_path):
     assert json.loads((tmp_path / "results/vacancy/result.json").read_text())["status"] == (
         "not converged"
     )
+
+
+@pytest.mark.slow
+def test_two_regions_of_different_shape(tmp_path):
+    told = run(tmp_path, "two_regions", "output.pictures=false")
+    assert told.returncode == 0, told.stderr
+    result = json.loads((tmp_path / "results/two_regions/result.json").read_text())
+    assert result["status"] == "converged"
+    # Measured 2.3e-3.
+    assert 0 < result["comparison"]["relative_h1"] < 0.005
+    assert 0 < result["comparison"]["tip_h1"] < result["comparison"]["total_h1"]

@@ -20,6 +20,7 @@ from msolve.io.pictures import (
     picture_tip,
 )
 from msolve.io.pictures.canvas import balanced, rounded_up
+from msolve.regions import Ball, Regions
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +74,11 @@ def test_convergence_and_comparison(tmp_path):
         tmp_path / "e.png",
         X,
         1e-3 * np.exp(-np.hypot(X[:, 0], X[:, 1]) / 10),
-        cores=((0.0, 0.0, 9.0),),
-        blend=6.0,
+        regions=Regions((Ball((0.0, 0.0, 0.0), 9.0),), 6.0),
+        counted=np.hypot(X[:, 0], X[:, 1]) < 25,
         spacing=2.7,
         title="Error",
         summary="0.04 Å",
-        rim_from=25.0,
     )
     assert_picture(tmp_path / "e.png")
 
@@ -86,7 +86,8 @@ def test_convergence_and_comparison(tmp_path):
 def test_an_error_of_zero_can_be_drawn(tmp_path):
     X = np.random.default_rng(0).uniform(-30, 30, (50, 3))
     picture_comparison(
-        tmp_path / "e.png", X, np.zeros(50), cores=((0.0, 0.0, 9.0),), blend=0.0, spacing=2.7,
+        tmp_path / "e.png", X, np.zeros(50), regions=Regions((Ball((0.0, 0.0, 0.0), 9.0),), 0.0),
+        counted=np.ones(50, dtype=bool), spacing=2.7,
         title="No error", summary="0",
     )  # fmt: skip
     assert (tmp_path / "e.png").is_file()

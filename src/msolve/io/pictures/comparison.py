@@ -7,9 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
 from msolve.io.pictures.canvas import (
@@ -27,6 +27,9 @@ from msolve.io.pictures.canvas import (
     panel,
     scale_bar,
 )
+from msolve.regions import Regions
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 def picture_comparison(
@@ -34,12 +37,11 @@ def picture_comparison(
     positions: Array,
     error: Array,
     *,
-    cores: tuple[tuple[float, float, float], ...],
-    blend: float,
+    regions: Regions,
+    counted: BoolArray,
     spacing: float,
     title: str,
     summary: str,
-    rim_from: float | None = None,
 ) -> None:
     """Draw the displacement error of every atom of the full model, as a map and against distance.
 
@@ -47,12 +49,11 @@ def picture_comparison(
         path: PNG file.
         positions: Atoms of the full model, shape ``(n, 2)`` or ``(n, 3)`` [Å].
         error: Length of each atom's displacement error, shape ``(n,)`` [Å].
-        cores: Atomistic zones as (x1, x2, radius) [Å].
-        blend: Width of the blending zone [Å].
+        regions: Atomistic zones.
+        counted: Atoms that the error norm counts, shape ``(n,)``; the others lie in the rim.
         spacing: Distance of nearest neighbours [Å].
         title: First line.
         summary: Second line, e.g. the error norm.
-        rim_from: Distance from the origin beyond which atoms do not count [Å].
     """
     with figure(path, 13.4, 7.5, title) as made:
         where, decay = panel(made, 0.2, 0.95, 5.8, 5.7), panel(made, 7.0, 0.95, 6.2, 5.7)
@@ -66,33 +67,36 @@ def picture_comparison(
             where, positions, 1.12 * spacing, values=shown, norm=norm, cmap=AMOUNT, edge=0.0
         )
         halo = [withStroke(linewidth=3.5, foreground="white")]
-        for x, y, radius in cores:
-            for reach, style in ((radius, "-"), (radius + blend, (0, (4, 2)))):
-                where.add_patch(
-                    Circle(
-                        (x, y), reach, fill=False, ec=BLEND if reach > radius else CORE,
-                        lw=1.6, ls=style, zorder=8, path_effects=halo,
-                    )
-                )  # fmt: skip
+        line = np.linspace(-widest, widest, 400)
+        grid = np.stack([*np.meshgrid(line, line), np.zeros((400, 400))], axis=2)
+        away = regions.distance(grid.reshape(-1, 3)).reshape(400, 400)
+        for level, colour, style in ((0.0, CORE, "-"), (regions.blend, BLEND, (0, (4, 2)))):
+            border = where.contour(
+                line, line, away, levels=[level], colors=[colour], linewidths=1.6, zorder=8,
+                linestyles=[style],
+            )  # fmt: skip
+            border.set(path_effects=halo)
         label = "distance from the full atomistic solution [Å]"
         colour_bar(made, drawn, panel(made, 1.3, 0.68, 3.6, 0.14), label)
         scale_bar(where)
-        _draw_decay(decay, positions, shown, cores, blend, rim_from)
+        _draw_decay(decay, regions.distance(positions), shown, regions.blend, counted)
         decay.set_title(summary)
 
 
 def _draw_decay(
-    axes: Axes,
-    positions: Array,
-    error: Array,
-    cores: tuple[tuple[float, float, float], ...],
-    blend: float,
-    rim_from: float | None,
+    axes: Axes, distance: Array, error: Array, blend: float, counted: BoolArray
 ) -> None:
-    apart = [np.hypot(positions[:, 0] - x, positions[:, 1] - y) for x, y, _ in cores]
-    distance = np.min(apart, axis=0)
-    axes.scatter(distance, error, s=6, color=LINES[0], alpha=0.4, lw=0, label="one atom")
-    edges = np.linspace(0, float(distance.max()), 26)
+    """Error of each atom against its distance from the border of the nearest core, negative inside."""
+    axes.scatter(
+        distance[counted], error[counted], s=6, color=LINES[0], alpha=0.4, lw=0, label="one atom"
+    )
+    if not counted.all():
+        axes.scatter(
+            distance[~counted], error[~counted], s=6, color=GREY, alpha=0.4, lw=0,
+            label="in the rim, not counted",
+        )  # fmt: skip
+    first, last = float(distance.min()), float(distance.max())
+    edges = np.linspace(first, last, 26)
     place = np.digitize(distance, edges)
     rings = [k for k in range(1, len(edges)) if np.count_nonzero(place == k) > 3]
     axes.plot(
@@ -102,16 +106,11 @@ def _draw_decay(
         lw=2.0,
         label="root mean square",
     )
-    radius = max(core[2] for core in cores)
-    axes.axvspan(0, radius, color=CORE, alpha=0.16, lw=0, label="atomistic core")
-    axes.axvspan(radius, radius + blend, color=BLEND, alpha=0.14, lw=0, label="blending zone")
-    if rim_from is not None:
-        axes.axvspan(
-            rim_from, float(distance.max()), color=GREY, alpha=0.18, lw=0, label="rim, not counted"
-        )
+    axes.axvspan(first, 0, color=CORE, alpha=0.16, lw=0, label="atomistic core")
+    axes.axvspan(0, blend, color=BLEND, alpha=0.14, lw=0, label="blending zone")
     axes.set_yscale("log")
     axes.set_ylim(float(np.quantile(error, 0.005)), 4 * float(error.max()))
-    axes.set_xlim(0, float(distance.max()))
-    axes.set_xlabel("distance from the tip or defect [Å]")
+    axes.set_xlim(first, last)
+    axes.set_xlabel("distance from the border of the nearest core [Å]")
     axes.set_ylabel("displacement error [Å]")
     axes.legend(loc="upper right", markerscale=2.5)
