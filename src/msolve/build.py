@@ -7,7 +7,7 @@ Checks here are those that need the potential; all others are made when the inpu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpi4py import MPI
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from msolve.assemble import Assembly, Body, couple, full_atomistic
-from msolve.config import AffineLoad, Case, CrystalInput
+from msolve.config import AffineLoad, Case, CrystalInput, KFieldLoad
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import CaseError
 from msolve.handshake.slab import Slab, relax_slab
@@ -107,6 +107,8 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             slab = relax_slab(model, crystal, origin, 4 * model.cutoff)
             field = KField(C)
             K_G = field.griffith_K(slab.surface_energy)
+            if isinstance(case.load, KFieldLoad):
+                field = replace(field, tip=(case.load.tip, 0.0), mode=case.load.mode)
             far_field = field if far_field is None else far_field
         assert far_field is not None
         body = Body(
@@ -207,7 +209,7 @@ def _affine(case: Case) -> Predictor | None:
 def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) -> Setup:
     if isinstance(case.load, AffineLoad):
         return Setup(case, body, tuple(case.load.steps), "1", 1.0, slab, K_G)
-    assert K_G is not None
+    assert K_G is not None and isinstance(case.load, KFieldLoad)
     loads = tuple(K.absolute(K_G) for K in case.load.K)
     if all(K.relative for K in case.load.K):
         return Setup(case, body, loads, "K_G", 1 / K_G, slab, K_G)

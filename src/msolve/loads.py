@@ -189,16 +189,19 @@ class KField:
     √(2πr). Generalised plane strain: three displacement components, nothing depends on x3. Points
     with x2 = tip behind the tip belong to the upper flank.
 
-    Amplitudes are K_I, or (K_I, K_II, K_III), in eV/Å^2.5 (1 MPa√m = 0.624151 eV/Å^2.5).
+    Amplitudes are a number that multiplies ``mode``, or (K_I, K_II, K_III) themselves, in eV/Å^2.5
+    (1 MPa√m = 0.624151 eV/Å^2.5).
 
     Attributes:
         C: Stiffness in laboratory axes, shape ``(3, 3, 3, 3)`` [eV/Å³].
         tip: Place of the tip (x1, x2) [Å].
+        mode: K_I, K_II, K_III at amplitude one [-].
         solution: Stroh's eigen-solutions of ``C``.
     """
 
     C: Array
     tip: tuple[float, float] = (0.0, 0.0)
+    mode: tuple[float, float, float] = (1.0, 0.0, 0.0)
     solution: Stroh = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -231,7 +234,7 @@ class KField:
 
     def energy_release_rate(self, K: ArrayLike) -> float:
         """Energy per area of crack advance along x1, G = ½ kᵀ L⁻¹ k [eV/Å²]."""
-        k = _traction_order(K)
+        k = self._tractions(K)
         return 0.5 * float(k @ self.compliance() @ k)
 
     def griffith_K(self, surface_energy: float) -> float:
@@ -239,20 +242,19 @@ class KField:
         return float(np.sqrt(4 * surface_energy / self.compliance()[1, 1]))
 
     def _amplitudes(self, K: ArrayLike) -> ComplexArray:
-        return np.sqrt(2 / np.pi) * np.linalg.solve(
-            self.solution.B, _traction_order(K).astype(complex)
-        )
+        k = self._tractions(K).astype(complex)
+        return np.sqrt(2 / np.pi) * np.linalg.solve(self.solution.B, k)
+
+    def _tractions(self, K: ArrayLike) -> Array:
+        """An amplitude as the vector of tractions (K_II, K_I, K_III)."""
+        given = np.atleast_1d(np.asarray(K, dtype=float))
+        if given.shape == (1,):
+            given = given * np.asarray(self.mode)
+        if given.shape != (3,):
+            raise ValueError(f"K is one number or (K_I, K_II, K_III), got {len(given)} values")
+        return given[[1, 0, 2]]
 
     def _zeta(self, X: Array) -> ComplexArray:
         # Adding zero turns -0.0 into 0.0, which decides the side of the branch cut.
         x1, x2 = X[:, 0] - self.tip[0], X[:, 1] - self.tip[1] + 0.0
         return x1[:, None] + self.solution.p * x2[:, None]
-
-
-def _traction_order(K: ArrayLike) -> Array:
-    """(K_I, K_II, K_III), or K_I alone, as the vector of tractions (K_II, K_I, K_III)."""
-    given = np.atleast_1d(np.asarray(K, dtype=float))
-    if given.shape not in ((1,), (3,)):
-        raise ValueError(f"K is K_I or (K_I, K_II, K_III), got {len(given)} values")
-    K_I, K_II, K_III = np.concatenate([given, np.zeros(3 - len(given))])
-    return np.array([K_II, K_I, K_III])

@@ -126,3 +126,22 @@ def test_two_regions_of_different_shape(tmp_path):
     # Measured 2.3e-3.
     assert 0 < result["comparison"]["relative_h1"] < 0.005
     assert 0 < result["comparison"]["tip_h1"] < result["comparison"]["total_h1"]
+
+
+@pytest.mark.slow
+def test_a_crack_in_mixed_mode_over_two_load_steps(tmp_path):
+    changes = (
+        "domain.radius=60 angstrom",
+        "regions.core_radius=12 angstrom",
+        "load.K=[0.95 K_G, 1.0 K_G]",
+        "load.mode=[1, 0.1, 0.1]",
+        "load.tip=-1 angstrom",
+        "compare.atomistic=true",
+        "output.pictures=false",
+    )
+    told = run(tmp_path, "crack_eam", *changes)
+    assert told.returncode == 0, told.stderr
+    result = json.loads((tmp_path / "results/crack_eam/result.json").read_text())
+    assert result["status"] == "converged"
+    assert [step["load"] for step in result["steps"]] == pytest.approx([0.95, 1.0])
+    assert result["comparison"]["relative_h1"] < 0.1

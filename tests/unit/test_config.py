@@ -231,6 +231,35 @@ def test_all_problems_are_told_at_once_with_the_name_of_the_file(write):
             "regions: the crack tip at (0, 0) angstrom lies in no core",
         ),
         ({"defect": {"kind": "vacancy"}}, "load.kind = k_field: needs defect.kind = crack"),
+        (
+            {"load": {"mode": [-1, 0, 0]}},
+            "load.mode = [-1.0, 0.0, 0.0]: the first number, of K_I, must not be negative",
+        ),
+        ({"load": {"mode": [0, 0, 0]}}, "load.mode = [0.0, 0.0, 0.0]: "),
+        ({"load": {"tip": "20 angstrom"}}, "load.tip = 20 angstrom: must lie in a core"),
+        (
+            {"regions": {"core_radius": None, "cores": [{"shape": "bal"}]}},
+            "regions.cores.0.shape = bal: no such choice; did you mean 'ball'?",
+        ),
+        (
+            {"regions": {"core_radius": None, "cores": [{"shape": "box", "radius": 1}]}},
+            "regions.cores.0.low: missing; Its corner with the lowest coordinates",
+        ),
+        (
+            {"regions": {"core_radius": None, "cores": [{"shape": "box", "radius": 1}]}},
+            "regions.cores.0.radius: no such key; it belongs to another kind of regions.cores",
+        ),
+        (
+            {
+                "regions": {
+                    "core_radius": None,
+                    "cores": [
+                        {"shape": "box", "low": [0, 0], "high": ["5 angstrom", "-5 angstrom"]}
+                    ],
+                }
+            },
+            "regions.cores.0 = ",
+        ),
         ({"defect": {"positions": [[0, 0]]}}, "defect.positions: only with defect.kind = vacancy"),
         ({"load": {"kind": "affine", "K": None}}, "load: needs either F or strain"),
         (

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Load fields: mechanics that every K-field obeys, known solutions, affine fields."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -221,8 +223,20 @@ def test_the_gradient_at_the_tip_itself_is_refused():
 
 
 def test_K_has_one_or_three_components(X):
-    with pytest.raises(ValueError, match="K_I or"):
+    with pytest.raises(ValueError, match="one number or"):
         FIELDS["tungsten"].displacement(X, (1.0, 2.0))
+
+
+def test_one_number_multiplies_the_mode_and_the_tip_moves_the_field(X):
+    field = FIELDS["triclinic"]
+    mixed = replace(field, mode=(0.9, -0.4, 0.2), tip=(1.5, 0.0))
+    K = np.array([1.8, -0.8, 0.4])
+    moved = X + np.array([1.5, 0, 0])
+    assert mixed.displacement(moved, 2.0) == pytest.approx(field.displacement(X, K), abs=1e-12)
+    assert mixed.gradient(moved, 2.0) == pytest.approx(field.gradient(X, K), abs=1e-9)
+    assert mixed.energy_release_rate(2.0) == pytest.approx(field.energy_release_rate(K))
+    # Griffith's load is that of mode I, whatever the mixture.
+    assert mixed.griffith_K(0.1) == field.griffith_K(0.1)
 
 
 def test_affine_and_zero_fields(X):

@@ -79,6 +79,11 @@ def _load_problems(case: Case) -> list[str]:
         if defect.kind != "crack":
             problems.append("load.kind = k_field: needs defect.kind = crack; affine would do")
         problems += [f"load.K = {K}: must be greater than 0" for K in load.K if K.value <= 0]
+        if load.mode[0] < 0 or not any(load.mode):
+            problems.append(
+                f"load.mode = {list(load.mode)}: the first number, of K_I, must not be negative, "
+                "because K_I < 0 closes the crack, and one of the three must not be zero"
+            )
     elif (load.F is None) == (load.strain is None):
         problems.append("load: needs either F or strain")
     elif (load.deformation[:, 2] != (0.0, 0.0, 1.0)).any():
@@ -121,6 +126,10 @@ def _region_problems(case: Case) -> list[str]:
         for x in defects
         if all(core.distance(np.array([x]))[0] > 0 for core in cores)
     ]
+    load = case.load
+    if isinstance(load, KFieldLoad) and load.tip != 0:
+        if all(core.distance(np.array([[load.tip, 0.0, 0.0]]))[0] > 0 for core in cores):
+            problems.append(f"load.tip = {load.tip:g} angstrom: must lie in a core")
     return problems
 
 

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from msolve.config.quantities import Fractions, Intensities, Matrix, StrainValue
+from msolve.config.quantities import (
+    Coordinate,
+    Fractions,
+    Intensities,
+    Matrix,
+    StrainValue,
+)
 from msolve.config.sections import Flag, Section
 
 
@@ -58,12 +64,22 @@ class AffineLoad(Section):
 
 
 class KFieldLoad(Section):
-    """The anisotropic near-tip field of a mode-I crack at the outer boundary."""
+    """The anisotropic near-tip field of a crack at the outer boundary, in any mixture of modes."""
 
     kind: Literal["k_field"] = Field(description="K-field of a crack.")
     K: Intensities = Field(
         description="Stress intensity of each load step, absolute or in `K_G`, Griffith's value "
-        "for the surface energy of the potential."
+        "in mode I for the surface energy of the potential."
+    )
+    mode: tuple[float, float, float] = Field(
+        default=(1.0, 0.0, 0.0),
+        description="What `K` multiplies: `[1, 0.2, 0]` loads with K_I = K and K_II = 0.2 K; the "
+        "third number is for K_III.",
+    )
+    tip: Coordinate = Field(
+        default=0.0,
+        description="x1 of the field's tip; the cut itself always ends at the origin. A tip ahead "
+        "of it opens bonds that are not cut.",
     )
     predictor: Flag = Field(
         default=True, description="Whether the unknowns correct the K-field, or start from zero."

@@ -154,11 +154,15 @@ def _miller(written: object) -> tuple[int, int, int]:
     return (written[0], written[1], written[2])
 
 
+def _coordinate(written: object) -> float:
+    # A zero is the same in every unit.
+    return 0.0 if written == 0 and not isinstance(written, bool) else LENGTH.value(written)
+
+
 def _point(written: object) -> tuple[float, float, float]:
     if not isinstance(written, (list, tuple)) or len(written) not in (2, 3):
         raise ValueError("needs two or three lengths, e.g. ['0 angstrom', '10 angstrom']")
-    # A zero is the same in every unit.
-    read = [0.0 if one == 0 and not isinstance(one, bool) else LENGTH.value(one) for one in written]
+    read = [_coordinate(one) for one in written]
     return (read[0], read[1], read[2] if len(read) == 3 else 0.0)
 
 
@@ -220,6 +224,7 @@ def _point_text(point: tuple[float, ...]) -> list[str]:
 
 PositiveLength = Annotated[float, *_typed(_positive, "length > 0", _length_text)]
 Width = Annotated[float, *_typed(_not_negative, "length >= 0", _length_text)]
+Coordinate = Annotated[float, *_typed(_coordinate, "length", LENGTH.text)]
 Gradient = Annotated[float, *_typed(_gradient, "energy gradient > 0", GRADIENT.text)]
 StrainValue = Annotated[float, *_typed(STRAIN.value, "number or %", float)]
 FromPotential = Literal["from_potential"]
