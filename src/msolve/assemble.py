@@ -146,6 +146,14 @@ class Assembly:
         """Reference positions of all atoms of the patch, shape ``(n, 3)`` [Å]."""
         return self.problem.placement.X
 
+    def potential_seconds(self) -> dict[str, float]:
+        """Wall time that the potential has taken on this rank, for atoms and for the continuum's law [s]."""
+        law = getattr(self.body.material, "clock", None)  # a law from elsewhere keeps no time
+        return {
+            "atoms": self.problem.patch.clock.seconds,
+            "continuum": law.seconds if law is not None else 0.0,
+        }
+
 
 def couple(
     comm: MPI.Comm,

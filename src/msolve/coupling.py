@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,11 @@ class Contribution:
 
 
 class Term(Protocol):
-    """One summand of a coupled model. Calls are collective if the potential exchanges features."""
+    """One summand of a coupled model. Calls are collective if the potential exchanges features.
+
+    A term whose class says ``repeatable = True`` promises to give the same for the same snapshot: it is not
+    asked twice in a row.
+    """
 
     @property
     def conservative(self) -> bool:
@@ -77,6 +81,8 @@ class SiteTerm:
     patch: AtomisticPatch
     weight: Array
     rows: Array | None = None
+
+    repeatable: ClassVar[bool] = True
 
     @property
     def conservative(self) -> bool:
@@ -115,6 +121,8 @@ class DensityTerm:
     stored: StoredEnergy
     weight: Array
     rows: Array | None = None
+
+    repeatable: ClassVar[bool] = True
 
     @property
     def conservative(self) -> bool:

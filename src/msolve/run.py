@@ -7,6 +7,7 @@ Which solver a coupling method uses is decided here and nowhere else.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
@@ -208,6 +209,7 @@ def _load_steps(
     steps: list[Step] = []
     for index, t in enumerate(setup.loads):
         log.seconds.clear()
+        spent = assembly.potential_seconds()
         with log.phase("solve"):
             solved = solve(assembly, case, z, t, settings)
         eigenvalue = None
@@ -217,9 +219,9 @@ def _load_steps(
         with log.phase("output"):
             fields = collect(assembly, z, t)
             recorder.write(fields)
-        steps.append(
-            _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
-        )
+        potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
+        step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
+        steps.append(dataclasses.replace(step, potential_seconds=potential))
         log.step(steps[-1])
     return steps, fields, z
 

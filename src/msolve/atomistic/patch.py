@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from msolve.atomistic.neighbours import find_edges
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo, bisect_owners
+from msolve.potentials.clock import Clock
 from msolve.potentials.edges import Edges, ShortList
 from msolve.potentials.engine import Linearisation, site_energies, weighted_energy
 from msolve.potentials.exchange import NoExchange, RankExchange
@@ -72,6 +73,10 @@ class AtomisticPatch:
         owner: Rank that owns each atom, shape ``(n,)``; bisected across the open axes if None.
         skin: Extra length of the listed edges [Å]; lists hold until an atom moves by half of it.
 
+    Attributes:
+        version: Grows with each rebuild.
+        clock: Time that the potential took, waiting for features of other ranks included.
+
     Raises:
         UnsupportedError: The potential does not know an element.
 
@@ -100,6 +105,7 @@ class AtomisticPatch:
         self.needed = np.asarray(needed_weight, dtype=bool)
         self.skin = float(skin)
         self.version = 0
+        self.clock = Clock()
         _check(model, self.numbers)
         x = np.asarray(positions, dtype=np.float64)
         if owner is None:
@@ -175,9 +181,10 @@ class AtomisticPatch:
             Collective if the potential exchanges features.
         """
         chosen = self._select(weight)
-        energy, part = weighted_energy(
-            self.model, chosen.near, positions[chosen.rows], chosen.own_weight, chosen.halo
-        )
+        with self.clock:
+            energy, part = weighted_energy(
+                self.model, chosen.near, positions[chosen.rows], chosen.own_weight, chosen.halo
+            )
         # Edges of atoms without a place are in no list, so the places have to be looked at too.
         finite = bool(
             np.isfinite(energy) and np.isfinite(part).all() and np.isfinite(positions).all()
@@ -207,7 +214,8 @@ class AtomisticPatch:
             and weight are cheaper.
         """
         chosen = self._select(weight)
-        product = self._linearise(positions, chosen).product(direction[chosen.rows])
+        with self.clock:
+            product = self._linearise(positions, chosen).product(direction[chosen.rows])
         return self._expand(product, chosen)
 
     def site_energies(self, positions: Array) -> Array:
@@ -223,7 +231,8 @@ class AtomisticPatch:
             Collective if the potential exchanges features.
         """
         chosen = self._select(self.needed.astype(np.float64))
-        found = site_energies(self.model, chosen.near, positions[chosen.rows], chosen.halo)
+        with self.clock:
+            found = site_energies(self.model, chosen.near, positions[chosen.rows], chosen.halo)
         energies = np.full(self.n_owned, np.nan)
         energies[chosen.rows[: len(found)]] = found
         energies[~self.needed[self._own]] = np.nan

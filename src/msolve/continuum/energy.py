@@ -39,6 +39,17 @@ class Material(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Response:
+    """W and P at the points of the cells where they are known, in the state ``u``, ``background``."""
+
+    u: Array
+    background: Array
+    known: npt.NDArray[np.bool_]
+    W: Array
+    P: Array
+
+
 class StoredEnergy:
     """Assembles E_c and its derivatives on a displacement space.
 
@@ -65,6 +76,7 @@ class StoredEnergy:
         self._forms = _Forms.of(space)
         # The forms integrate with the mesh's own measure; what differs from it goes into the integrand.
         self._scale = np.broadcast_to(factor[:, None] * space.thickness, weight.shape)
+        self._last: _Response | None = None
 
     def sample(self, field: Callable[[Array], Array]) -> Array:
         """A field as the energy sees it: at the quadrature points, or its mean where a cell has only one.
@@ -97,10 +109,31 @@ class StoredEnergy:
             weight: Weight of each quadrature point, shape ``(n_cells, n_q)``; cells without any are not evaluated.
         """
         cells = np.asarray(weight.any(axis=1))
-        F = self.deformation(u, background, cells)
-        W, P = self.material.energy_density(F.reshape(-1, 3, 3))
-        energy = float(np.sum(self.volume[cells] * weight[cells] * W.reshape(F.shape[:2])))
-        return energy, self._assemble(cells, P.reshape(F.shape), weight)
+        W, P = self._response(u, background, cells)
+        energy = float(np.sum(self.volume[cells] * weight[cells] * W))
+        return energy, self._assemble(cells, P, weight)
+
+    def _response(
+        self, u: Array, background: Array, cells: npt.NDArray[np.bool_]
+    ) -> tuple[Array, Array]:
+        """W and P on some cells. In a state met last time only the cells that are new are evaluated.
+
+        The blended energy and the blended forces ask for nearly the same cells.
+        """
+        last = self._last
+        if last is None or last.background is not background or not np.array_equal(last.u, u):
+            shape = self.volume.shape
+            none = np.zeros(len(cells), dtype=bool)
+            last = _Response(u.copy(), background, none, np.empty(shape), np.empty((*shape, 3, 3)))
+        missing = cells & ~last.known
+        self._last = None
+        if missing.any():
+            F = self.deformation(u, background, missing)
+            W, P = self.material.energy_density(F.reshape(-1, 3, 3))
+            last.W[missing], last.P[missing] = W.reshape(F.shape[:2]), P.reshape(F.shape)
+            last.known[missing] = True
+        self._last = last
+        return last.W[cells], last.P[cells]
 
     def stress(self, u: Array, background: Array) -> tuple[Array, Array]:
         """Deformation gradient and first Piola-Kirchhoff stress averaged over each cell, both ``(n_cells, 3, 3)``."""

@@ -49,6 +49,8 @@ class Step:
         tip_position: Where the crack tip is, (x1, x2) in the reference crystal [Å]; ``None``
             without a crack.
         seconds: Wall time by phase.
+        potential_seconds: Of these, what the potential took on the first rank: for ``"atoms"`` and for the
+            Cauchy-Born law of the ``"continuum"``; the rest is msolve's own.
         histories: Largest residual component [eV/Å] per iteration, by solver, in order.
     """
 
@@ -66,6 +68,7 @@ class Step:
     lowest_eigenvalue: float | None = None
     tip_position: tuple[float, float] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    potential_seconds: Mapping[str, float] = field(default_factory=dict)
     histories: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import ConvergenceError, UnsupportedError
+from msolve.potentials.clock import Clock
 from msolve.potentials.edges import CHUNK
 from msolve.potentials.engine import edge_products, edge_slopes
 from msolve.potentials.protocol import SiteModel
@@ -34,6 +35,9 @@ class BulkCell:
     Args:
         model: The potential.
         oriented: The crystal at rest, in the axes that F refers to.
+
+    Attributes:
+        clock: Time that the potential took.
 
     Raises:
         UnsupportedError: The crystal has more than one atom per primitive cell, or an element that
@@ -57,6 +61,7 @@ class BulkCell:
                 f"but the crystal holds {sorted(strange)}"
             )
         self.model = model
+        self.clock = Clock()
         self.oriented = oriented
         self.volume = crystal.atomic_volume
         self._number = int(crystal.numbers[0])
@@ -78,7 +83,8 @@ class BulkCell:
         W, P = np.empty(len(points)), np.empty((len(points), 3, 3))
         for part, shell in self._chunks(points):
             at = self._edges(points[part], shell)
-            energy, slopes = edge_slopes(self.model, *at.sites())
+            with self.clock:
+                energy, slopes = edge_slopes(self.model, *at.sites())
             W[part] = energy.cpu().numpy() / self.volume
             P[part] = self._contract(slopes, at)
         return W, P
@@ -100,13 +106,16 @@ class BulkCell:
         A = np.empty((len(points), 3, 3, 3, 3))
         for part, shell in self._chunks(points):
             at = self._edges(points[part], shell)
-            product = edge_products(self.model, *at.sites())
+            with self.clock:
+                product = edge_products(self.model, *at.sites())
             reference = shell.T[:, at.kept % len(shell)]
             for k in range(3):
                 for m in range(3):
                     change = torch.zeros_like(reference)
                     change[k] = reference[m]
-                    A[part, :, :, k, m] = self._contract(product(change.T), at)
+                    with self.clock:
+                        by_edge = product(change.T)
+                    A[part, :, :, k, m] = self._contract(by_edge, at)
         return A
 
     def _edges(self, F: Array, shell: torch.Tensor) -> _Points:
