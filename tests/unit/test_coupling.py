@@ -137,3 +137,25 @@ def test_the_gradient_by_the_unknowns_is_the_derivative_of_the_energy(vacancy):
     problem.evaluate(z, 1.0, g)
     assert abs(slope) > 0.1
     assert g.dot(v) == pytest.approx(slope, rel=1e-6)
+
+
+def test_the_same_state_is_not_evaluated_twice(vacancy):
+    problem = vacancy.problem
+    z = problem.kinematics.unknowns.vector()
+    z.array = np.random.default_rng(3).normal(scale=0.01, size=z.getLocalSize())
+    load = z.duplicate()
+    load.array = np.random.default_rng(5).normal(size=z.getLocalSize())
+    loaded = problem.with_terms(problem.terms, load)
+    first, again, other = z.duplicate(), z.duplicate(), z.duplicate()
+    energy = problem.evaluate(z, 1.0, first)
+    spent = vacancy.potential_seconds()
+    with_load = loaded.evaluate(z, 1.0, again)
+    assert vacancy.potential_seconds() == spent
+    assert with_load == pytest.approx(energy - load.dot(z), rel=1e-14)
+    assert np.array_equal(again.array, first.array - load.array)
+    # Other terms, or another state, are other questions.
+    problem.with_terms(vacancy.force_terms).evaluate(z, 1.0, other)
+    assert np.abs(other.array - first.array).max() > 1e-6
+    z.array[0] += 1e-3
+    assert problem.evaluate(z, 1.0, other) != energy
+    assert vacancy.potential_seconds()["atoms"] > spent["atoms"]

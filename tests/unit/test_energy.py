@@ -125,3 +125,21 @@ def test_a_wrong_stress_is_found():
 
     with pytest.raises(AssertionError, match="stress · direction"):
         check_material(Wrong, np.eye(3) + rng.uniform(-0.03, 0.03, size=(2, 3, 3)), rng)
+
+
+def test_cells_known_in_a_state_are_not_evaluated_again(disc):
+    part = np.where(np.arange(disc.space.n_cells)[:, None] % 2, disc.weight, 0.0)
+    fresh = StoredEnergy(disc.space, disc.stored.material, disc.factor)
+    expected = fresh.evaluate(disc.u, disc.background, disc.weight)
+    again = StoredEnergy(disc.space, disc.stored.material, disc.factor)
+    again.evaluate(disc.u + 0.01, disc.background, part)
+    again.evaluate(disc.u, disc.background, part)
+    clock = again.material.clock
+    begin = clock.seconds
+    found = again.evaluate(disc.u, disc.background, disc.weight)
+    assert clock.seconds > begin
+    assert found[0] == pytest.approx(expected[0], rel=1e-13)
+    assert np.allclose(found[1], expected[1], rtol=1e-13, atol=1e-14)
+    begin = clock.seconds
+    again.evaluate(disc.u, disc.background, part)
+    assert clock.seconds == begin
