@@ -71,7 +71,7 @@ def perfect(model, F, radius, *, predictor=False, vacancy=False, axes=CUBE) -> B
         C=C,
         far_field=far,
         predictor=far if predictor else Zero(),
-        radius=radius,
+        shape=Ball((0.0, 0.0, 0.0), radius),
         vacancies=np.zeros((int(vacancy), 3)),
         components=2 if model is toy() else 3,
     )

@@ -154,7 +154,7 @@ def best_approximation(setup: Setup, assembly: Assembly, reference: Reference, r
     i, j, _ = nearest_neighbour_bonds(
         full.X, crystal.period, 1.05 * crystal.nearest_neighbour_distance
     )
-    inside = np.hypot(full.X[:, 0], full.X[:, 1]) < setup.body.radius - rim
+    inside = setup.body.shape.distance(full.X) < -rim
     kept = np.flatnonzero(inside[i] & inside[j])
     rows = np.arange(len(kept))
     signs = np.ones(len(kept))

@@ -28,7 +28,7 @@ from msolve.kinematics import Kinematics, build_kinematics
 from msolve.parallel import bisect_owners
 from msolve.potentials import SiteModel
 from msolve.problem import CoupledProblem, Displacement, Placement
-from msolve.regions import Regions
+from msolve.regions import Regions, Shape
 from msolve.solvers import Preconditioner
 
 Array = npt.NDArray[np.float64]
@@ -51,12 +51,13 @@ class Body:
         C: Elastic constants in laboratory axes, shape ``(3, 3, 3, 3)`` [eV/Å³].
         far_field: Displacement imposed at the outer boundary.
         predictor: Displacement that the unknowns correct; the far field itself, or zero.
-        radius: Radius of the disc that is solved [Å].
+        shape: What is solved: a disc or ball around the origin, or the outline of a mesh.
         vacancies: Sites to leave out, shape ``(n, 3)`` [Å]; the nearest site to each is taken.
         crack: Whether the body is cut along x1 < 0, x2 = 0.
         half_gap: Distance from the crack plane to the layers beside it [Å].
         slab: Slab handshake for the flanks, or ``None``.
         components: Displacement components, 2 for purely planar crystals.
+        gdim: Dimension of the mesh: 2, periodic along the front, or 3.
     """
 
     crystal: OrientedCrystal
@@ -66,12 +67,18 @@ class Body:
     C: Array
     far_field: Displacement
     predictor: Displacement
-    radius: float
+    shape: Shape
     vacancies: Array
     crack: bool = False
     half_gap: float = 0.0
     slab: Slab | None = None
     components: int = 3
+    gdim: int = 2
+
+    @property
+    def radius(self) -> float:
+        """Distance of the furthest point of the body from the origin [Å]."""
+        return self.shape.extent()
 
     @property
     def slits(self) -> tuple[tuple[float, float], ...]:
@@ -83,10 +90,11 @@ class Body:
         """Distance in the reference crystal beyond which no atom enters a site's energy [Å]."""
         return STRETCH * self.model.reach
 
-    def sites(self, inside: float) -> Sites:
-        """All atoms within ``inside`` [Å] of the origin, one period along the front."""
+    def sites(self, beyond: float) -> Sites:
+        """All atoms of the body and within ``beyond`` [Å] of it, one period along the front."""
+        reach = self.radius + beyond
         every = self.crystal.sites(
-            lambda X: np.hypot(X[:, 0], X[:, 1]) < inside, [(-inside, inside)] * 2, self.origin
+            lambda X: self.shape.distance(X) < beyond, [(-reach, reach)] * 2, self.origin
         )
         if len(self.vacancies) == 0:
             return every
@@ -224,10 +232,10 @@ def couple(
 
 
 def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> Assembly:
-    """Set up the full atomistic problem: all atoms of the disc free, a rim around it at the far field. Collective."""
-    atoms = body.sites(body.radius + 2 * body.margin)
+    """Set up the full atomistic problem: all atoms of the body free, a rim around it at the far field. Collective."""
+    atoms = body.sites(2 * body.margin)
     X = atoms.positions
-    free = np.hypot(X[:, 0], X[:, 1]) < body.radius
+    free = body.shape.distance(X) < 0
     sites = within(X, X[free], body.margin)
     patch = _share(comm, body, atoms, sites)
     kinematics = build_kinematics(comm, X, free, patch.owner, components=body.components)
@@ -296,7 +304,7 @@ def within(X: Array, of: Array, distance: float) -> BoolArray:
 
 def _patch_atoms(body: Body, regions: Regions) -> tuple[Sites, BoolArray, BoolArray]:
     """The patch's atoms, those with β < 1, and those whose energy their forces need."""
-    every = body.sites(body.radius + 2 * body.margin)
+    every = body.sites(2 * body.margin)
     every = every.select(regions.distance(every.positions) <= regions.blend + 2 * body.margin)
     free = regions.beta(every.positions) < 1
     sites = within(every.positions, every.positions[free], body.margin)

@@ -119,7 +119,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             C=C,
             far_field=far_field,
             predictor=far_field if case.load.predictor else Zero(),
-            radius=case.domain.radius,
+            shape=Ball((0.0, 0.0, 0.0), case.domain.radius),
             vacancies=np.array(case.vacancies).reshape(-1, 3),
             crack=crack,
             half_gap=cleavage.half_gap if cleavage is not None else 0.0,
@@ -219,7 +219,7 @@ def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) ->
 def _check_reach(setup: Setup) -> None:
     if not setup.case.coupled:
         return
-    problems = setup.regions.check_fits(setup.body.radius, 2 * setup.body.margin)
+    problems = setup.regions.check_fits(setup.body.shape, 2 * setup.body.margin)
     if problems:
         raise CaseError(problems)
 

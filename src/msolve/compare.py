@@ -122,8 +122,7 @@ def compare(
     error = lifted - reference
     relaxation = turned(body.relaxation(X), body.predictor, X, t)
     corrector = reference - X - relaxation - body.far_field.displacement(X, t)
-    r = np.hypot(X[:, 0], X[:, 1])
-    inside = r < body.radius - rim
+    inside = body.shape.distance(X) < -rim
     defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
     near = within(X, defects, tip_radius)
     i, j = _bonds(full)

@@ -195,8 +195,7 @@ class Recorder:
             full.X[inside],
             np.linalg.norm(error[inside], axis=1),
             regions=setup.regions,
-            counted=np.hypot(full.X[inside, 0], full.X[inside, 1])
-            < full.body.radius - setup.case.compare.rim,
+            counted=full.body.shape.distance(full.X[inside]) < -setup.case.compare.rim,
             spacing=full.body.crystal.nearest_neighbour_distance,
             title="Coupled solution against the full atomistic model",
             summary=f"error in the H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å",

@@ -165,11 +165,23 @@ def test_a_blend_of_no_width_is_sharp():
 
 def test_regions_that_do_not_fit_name_the_radius_that_would_do():
     regions = Regions((Ball((0.0, 0, 0), 18.0), Ball((30.0, 0, 0), 10.0)), blend=6.0)
-    assert regions.check_fits(60.0, 12.0) == []
-    problems = regions.check_fits(40.0, 12.0)
+    assert regions.check_fits(Ball((0.0, 0, 0), 60.0), 12.0) == []
+    problems = regions.check_fits(Ball((0.0, 0, 0), 40.0), 12.0)
     assert len(problems) == 1
     assert problems[0].startswith("domain.radius = 40 angstrom: core 1")
     assert "58.0 angstrom" in problems[0]
+
+
+def test_regions_too_near_the_outline_of_a_mesh_name_the_place_and_the_distance():
+    near = Regions((Ball((-4.0, 0, 0), 0.5),), blend=0.5)
+    assert near.check_fits(SQUARE_RING, 0.9) == []
+    problems = near.check_fits(SQUARE_RING, 1.5)
+    assert len(problems) == 1
+    assert "core 0 comes within 1.5 angstrom" in problems[0]
+    assert "need 2.0 angstrom" in problems[0]
+    # A core over the hole has a border on both sides of its own.
+    across = Regions((Ball((0.0, 0, 0), 4.0),), blend=0.5)
+    assert "within 0.0 angstrom" in across.check_fits(SQUARE_RING, 0.9)[0]
 
 
 def test_regions_without_a_core_or_with_a_negative_blend_are_refused():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from msolve.regions.outline import Outline
 from msolve.regions.shapes import Shape, Union
 
 Array = NDArray[np.float64]
@@ -60,25 +61,42 @@ class Regions:
         beta = s**3 * (10 - 15 * s + 6 * s**2)
         return np.where(beta < SNAP, 0.0, np.where(beta > 1 - SNAP, 1.0, beta))
 
-    def check_fits(self, domain_radius: float, reach_needed: float) -> list[str]:
-        """What is wrong with these regions in a disc of ``domain_radius`` around the origin.
+    def check_fits(self, body: Shape, reach_needed: float) -> list[str]:
+        """What is wrong with these regions in a ball around the origin, or in the outline of a mesh.
 
         Args:
-            domain_radius: [Å].
+            body: What is solved.
             reach_needed: Distance that must be left beyond the blend: pad of atoms and force range
                 [Å].
 
         Returns:
-            One sentence per core that does not fit, naming the smallest radius that would do; empty
-            if all do.
+            One sentence per core that does not fit, naming what would do; empty if all do.
         """
+        if isinstance(body, Outline):
+            return self._check_outline(body, reach_needed)
         problems = []
         for index, core in enumerate(self.cores):
             needed = core.extent() + self.blend + reach_needed
-            if needed > domain_radius:
+            if needed > body.extent():
                 problems.append(
-                    f"domain.radius = {domain_radius:g} angstrom: core {index} reaches to "
+                    f"domain.radius = {body.extent():g} angstrom: core {index} reaches to "
                     f"{core.extent():g}; with the blend ({self.blend:g}) and the range of the "
                     f"potential ({reach_needed:g}) at least {needed:.1f} angstrom are needed"
+                )
+        return problems
+
+    def _check_outline(self, body: Outline, reach_needed: float) -> list[str]:
+        needed = self.blend + reach_needed
+        border = body.surface(0.05 * needed)
+        problems = []
+        for index, core in enumerate(self.cores):
+            away = core.distance(border)
+            nearest = border[np.argmin(away)]
+            if away.min() < needed:
+                problems.append(
+                    f"regions: core {index} comes within {max(away.min(), 0):.1f} angstrom of the "
+                    f"outline of the mesh, at {nearest[: body.gdim].round(1).tolist()}; the blend "
+                    f"({self.blend:g}) and the range of the potential ({reach_needed:g}) need "
+                    f"{needed:.1f} angstrom of mesh between them"
                 )
         return problems
