@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.atomistic import AtomisticPatch
+from msolve.atomistic import Patch, share_atoms
 from msolve.continuum.energy import Material, StoredEnergy
 from msolve.continuum.space import build_space
 from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_terms
@@ -26,7 +26,7 @@ from msolve.handshake.slab import Slab, half_layer_factor
 from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.parallel import bisect_owners
-from msolve.potentials import SiteModel
+from msolve.potentials import Potential
 from msolve.problem import CoupledProblem, Displacement, Placement
 from msolve.regions import Regions, Shape
 from msolve.solvers import Preconditioner
@@ -62,7 +62,7 @@ class Body:
 
     crystal: OrientedCrystal
     origin: Array
-    model: SiteModel
+    model: Potential
     material: Material
     C: Array
     far_field: Displacement
@@ -254,13 +254,13 @@ def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> As
     )
 
 
-def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> AtomisticPatch:
+def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
     """Share atoms among ranks by the cost of their sites. Collective."""
     X = atoms.positions
     # Atoms whose energy is not asked for still cost a little: positions, neighbours of others.
     owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)
     periodic = (False, False, True)
-    return AtomisticPatch(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
+    return share_atoms(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
 
 
 def _place(body: Body, X: Array, loose: BoolArray, prescribed: IntArray) -> Placement:

@@ -8,14 +8,15 @@ neither unknowns nor solvers. A method is nothing but a choice of terms and weig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from msolve.atomistic import AtomisticPatch
+from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
 
 Array = npt.NDArray[np.float64]
@@ -78,7 +79,7 @@ class SiteTerm:
         rows: Factor on the gradient of each atom, same shape; makes the term non-conservative.
     """
 
-    patch: AtomisticPatch
+    patch: Patch
     weight: Array
     rows: Array | None = None
 
@@ -86,8 +87,8 @@ class SiteTerm:
 
     @property
     def conservative(self) -> bool:
-        """Whether the gradient is that of the energy."""
-        return self.rows is None
+        """Whether the gradient is that of a known energy."""
+        return self.rows is None and self.patch.has_energy
 
     def evaluate(self, at: Snapshot) -> Contribution:
         """See ``Term``."""
@@ -164,7 +165,7 @@ class Blend:
     force_sites: npt.NDArray[np.bool_]
 
 
-def energy_terms(patch: AtomisticPatch, stored: StoredEnergy, blend: Blend) -> tuple[Term, ...]:
+def energy_terms(patch: Patch, stored: StoredEnergy, blend: Blend) -> tuple[Term, ...]:
     """Blended energy (BQCE): Σ (1-β) ε + ∫ β W. With a dead load added it is BGFC.
 
     References:
@@ -173,7 +174,7 @@ def energy_terms(patch: AtomisticPatch, stored: StoredEnergy, blend: Blend) -> t
     return SiteTerm(patch, 1 - blend.atoms), DensityTerm(stored, blend.points)
 
 
-def force_terms(patch: AtomisticPatch, stored: StoredEnergy, blend: Blend) -> tuple[Term, ...]:
+def force_terms(patch: Patch, stored: StoredEnergy, blend: Blend) -> tuple[Term, ...]:
     """Blended forces (BQCF): (1-β) ∘ ∇E_a + β ∘ ∇E_c, free of ghost forces on every homogeneous state.
 
     References:
@@ -190,6 +191,61 @@ def force_terms(patch: AtomisticPatch, stored: StoredEnergy, blend: Blend) -> tu
     )
 
 
-def atomistic_terms(patch: AtomisticPatch, force_sites: npt.NDArray[np.bool_]) -> tuple[Term, ...]:
+def atomistic_terms(patch: Patch, force_sites: npt.NDArray[np.bool_]) -> tuple[Term, ...]:
     """The full atomistic model: every site whose energy depends on a free atom."""
     return (SiteTerm(patch, force_sites.astype(float)),)
+
+
+@dataclass(frozen=True)
+class SymmetricPart:
+    """A term whose linearisation is the symmetric part of that of row-weighted forces.
+
+    With rows r the linearisation of a force term is r ∘ H; this is (r ∘ H + H ∘ r) / 2. Terms without rows stay
+    what they are. Its sign decides on the stability of states that have no energy.
+
+    Attributes:
+        term: The term.
+    """
+
+    term: SiteTerm | DensityTerm
+
+    @property
+    def conservative(self) -> bool:
+        """Never: the symmetric part of a Jacobian need not be a second derivative."""
+        return False
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``: the forces themselves."""
+        return self.term.evaluate(at)
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+        term = self.term
+        if term.rows is None:
+            return term.linearise(at)
+        hessian = dataclasses.replace(term, rows=None).linearise(at)
+        if isinstance(term, SiteTerm):
+            r = term.rows[term.patch.local, None]
+
+            def on_atoms(atoms: Array, nodes: Array) -> Contribution:
+                left = hessian(atoms, nodes).on_atoms
+                right = hessian(r * atoms, nodes).on_atoms
+                assert left is not None and right is not None
+                return Contribution(0.0, on_atoms=0.5 * (r * left + right))
+
+            return on_atoms
+        s = term.rows[:, None]
+
+        def on_nodes(atoms: Array, nodes: Array) -> Contribution:
+            left = hessian(atoms, nodes).on_nodes
+            right = hessian(atoms, s * nodes).on_nodes
+            assert left is not None and right is not None
+            return Contribution(0.0, on_nodes=0.5 * (s * left + right))
+
+        return on_nodes
+
+
+def symmetric_parts(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """The symmetric part of each term's linearisation; ``SiteTerm`` and ``DensityTerm`` only."""
+    assert all(isinstance(term, (SiteTerm, DensityTerm)) for term in terms)
+    return tuple(SymmetricPart(term) for term in terms)  # type: ignore[arg-type]

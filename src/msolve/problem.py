@@ -18,7 +18,7 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
-from msolve.atomistic import AtomisticPatch
+from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
 from msolve.coupling import Contribution, Snapshot, Term
 from msolve.errors import ConvergenceError
@@ -79,7 +79,7 @@ def turned(relaxation: Array, predictor: Displacement, X: Array, t: float) -> Ar
 class _Lift:
     """Rows of the lifts for the patch's current local atoms; rebuilt when the patch is."""
 
-    def __init__(self, kinematics: Kinematics, patch: AtomisticPatch):
+    def __init__(self, kinematics: Kinematics, patch: Patch):
         self.version = patch.version
         self.local = patch.local.copy()
         self.atoms = kinematics.atoms_of(self.local)
@@ -155,7 +155,7 @@ class CoupledProblem:
     """
 
     kinematics: Kinematics
-    patch: AtomisticPatch
+    patch: Patch
     stored: StoredEnergy | None
     terms: tuple[Term, ...]
     placement: Placement

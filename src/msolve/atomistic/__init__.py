@@ -5,7 +5,17 @@
 Knows potentials only through their protocol, and neither meshes nor configuration.
 """
 
+from msolve.atomistic.force_patch import ForcePatch
 from msolve.atomistic.neighbours import find_edges
 from msolve.atomistic.patch import AtomisticPatch, cluster_energy
+from msolve.atomistic.protocol import Patch
+from msolve.atomistic.sharing import share_atoms
 
-__all__ = ["AtomisticPatch", "cluster_energy", "find_edges"]
+__all__ = [
+    "AtomisticPatch",
+    "ForcePatch",
+    "Patch",
+    "cluster_energy",
+    "find_edges",
+    "share_atoms",
+]

@@ -49,19 +49,7 @@ def find_edges(
     return np.stack([i[keep], j[keep]]), shift
 
 
-def _within_reach(
-    positions: Array, cell: ArrayLike, periodic: ArrayLike, cutoff: float, centres: BoolArray
-) -> IntArray:
-    """Indices of the atoms in the box around the centres, widened by the cutoff on open axes."""
-    if not centres.any():
-        return np.empty(0, dtype=np.int64)
-    axes = _open_axes(np.asarray(cell, dtype=float), np.asarray(periodic, dtype=bool))
-    across = positions @ axes.T
-    low, high = across[centres].min(axis=0) - cutoff, across[centres].max(axis=0) + cutoff
-    return np.flatnonzero(((across >= low) & (across <= high)).all(axis=1))
-
-
-def _open_axes(cell: Array, periodic: BoolArray) -> Array:
+def open_axes(cell: Array, periodic: BoolArray) -> Array:
     """Orthonormal directions at right angles to all periodic lattice vectors, ``(n_open, 3)``."""
     if periodic.all():
         return np.empty((0, 3))
@@ -71,8 +59,20 @@ def _open_axes(cell: Array, periodic: BoolArray) -> Array:
     return rows[int(periodic.sum()) :]
 
 
+def _within_reach(
+    positions: Array, cell: ArrayLike, periodic: ArrayLike, cutoff: float, centres: BoolArray
+) -> IntArray:
+    """Indices of the atoms in the box around the centres, widened by the cutoff on open axes."""
+    if not centres.any():
+        return np.empty(0, dtype=np.int64)
+    axes = open_axes(np.asarray(cell, dtype=float), np.asarray(periodic, dtype=bool))
+    across = positions @ axes.T
+    low, high = across[centres].min(axis=0) - cutoff, across[centres].max(axis=0) + cutoff
+    return np.flatnonzero(((across >= low) & (across <= high)).all(axis=1))
+
+
 def _padded_box(x: Array, cell: Array, periodic: BoolArray, cutoff: float) -> Array:
-    axes = _open_axes(cell, periodic)
+    axes = open_axes(cell, periodic)
     width = np.ptp(x @ axes.T, axis=0) + 2.0 * cutoff
     box = np.empty((3, 3))
     box[periodic] = cell[periodic]

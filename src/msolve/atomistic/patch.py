@@ -22,7 +22,7 @@ from msolve.potentials.clock import Clock
 from msolve.potentials.edges import Edges, ShortList
 from msolve.potentials.engine import Linearisation, site_energies, weighted_energy
 from msolve.potentials.exchange import NoExchange, RankExchange
-from msolve.potentials.protocol import FeatureHalo, SiteModel
+from msolve.potentials.protocol import FeatureHalo, ForceModel, Potential, SiteModel
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -106,18 +106,19 @@ class AtomisticPatch:
         self.skin = float(skin)
         self.version = 0
         self.clock = Clock()
-        _check(model, self.numbers)
+        check_elements(model, self.numbers)
         x = np.asarray(positions, dtype=np.float64)
-        if owner is None:
-            cuttable = x if self.periodic.all() else x[:, ~self.periodic]
-            # Sites without energy cost next to nothing, but must not tie at nothing at all.
-            owner = bisect_owners(cuttable, np.where(self.needed, 1.0, 1e-3), comm.size)
-        self.owner = np.asarray(owner, dtype=np.int64)
-        self._place = _place_among_owned(self.owner, comm.size)
+        self.owner = own_atoms(comm, x, self.periodic, self.needed, owner)
+        self._place = place_among_owned(self.owner, comm.size)
         self._own = np.flatnonzero(self.owner == comm.rank)
         self._selections: list[_Selection] = []
         self._linear: tuple[_Selection, Array, Linearisation] | None = None
         self._lists = self._build(x)
+
+    @property
+    def has_energy(self) -> bool:
+        """Always true: site energies are known."""
+        return True
 
     @property
     def local(self) -> IntArray:
@@ -339,12 +340,12 @@ class AtomisticPatch:
 
 
 def cluster_energy(
-    model: SiteModel, positions: Array, numbers: ArrayLike, cell: ArrayLike, periodic: ArrayLike
+    model: Potential, positions: Array, numbers: ArrayLike, cell: ArrayLike, periodic: ArrayLike
 ) -> tuple[float, Array]:
     """Energy of some atoms and its gradient, on the calling rank alone.
 
     Args:
-        model: The potential.
+        model: The potential, of either sort.
         positions: Atoms, shape ``(n, 3)`` [Å].
         numbers: Atomic numbers, shape ``(n,)``.
         cell: Lattice vectors as rows, shape ``(3, 3)`` [Å].
@@ -353,6 +354,9 @@ def cluster_energy(
     Returns:
         Energy [eV] and its gradient, shape ``(n, 3)`` [eV/Å].
     """
+    if isinstance(model, ForceModel):
+        found = model.cluster(positions, numbers, cell, periodic)
+        return found.energy, found.gradient
     every = np.ones(len(positions), dtype=bool)
     patch = AtomisticPatch(
         MPI.COMM_SELF, model, numbers, cell, periodic, positions, every, skin=0.0
@@ -360,7 +364,19 @@ def cluster_energy(
     return patch.evaluate(np.asarray(positions, dtype=np.float64), every.astype(np.float64))
 
 
-def _check(model: SiteModel, numbers: IntArray) -> None:
+def own_atoms(
+    comm: MPI.Comm, x: Array, periodic: BoolArray, needed: BoolArray, owner: ArrayLike | None
+) -> IntArray:
+    """The given owners, or else ones found by bisection across the open axes, shape ``(n,)``."""
+    if owner is None:
+        cuttable = x if periodic.all() else x[:, ~periodic]
+        # Sites without energy cost next to nothing, but must not tie at nothing at all.
+        owner = bisect_owners(cuttable, np.where(needed, 1.0, 1e-3), comm.size)
+    return np.asarray(owner, dtype=np.int64)
+
+
+def check_elements(model: Potential, numbers: IntArray) -> None:
+    """Raise ``UnsupportedError`` where the potential does not know an element, or cannot be shared among ranks."""
     strange = sorted({int(z) for z in np.unique(numbers)} - model.numbers)
     if strange:
         raise UnsupportedError(
@@ -374,7 +390,7 @@ def _check(model: SiteModel, numbers: IntArray) -> None:
         )
 
 
-def _place_among_owned(owner: IntArray, n_ranks: int) -> IntArray:
+def place_among_owned(owner: IntArray, n_ranks: int) -> IntArray:
     order = np.argsort(owner, kind="stable")
     counts = np.bincount(owner, minlength=n_ranks)
     first = np.cumsum(counts) - counts

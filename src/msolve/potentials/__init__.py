@@ -7,11 +7,13 @@ The only place that uses torch. Importing this package does not import it: ask f
 
 from msolve.potentials.loading import load_potential, pick_device
 from msolve.potentials.memory import keep_freed_memory
-from msolve.potentials.protocol import ClosedForm, FeatureHalo, SiteModel
+from msolve.potentials.protocol import ClosedForm, FeatureHalo, ForceModel, Potential, SiteModel
 
 __all__ = [
     "ClosedForm",
     "FeatureHalo",
+    "ForceModel",
+    "Potential",
     "SiteModel",
     "keep_freed_memory",
     "load_potential",

@@ -1,14 +1,20 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""What a potential is to msolve: site energies as a function of edge vectors.
+"""What a potential is to msolve: site energies as a function of edge vectors, or a black box of forces.
 
-Everything else (weighted energies, gradients, Hessian products, stresses, the Cauchy-Born law) is
-derived from that one function elsewhere. This module holds the protocols only, no implementation.
+From site energies everything else (weighted energies, gradients, Hessian products, stresses, the
+Cauchy-Born law) is derived elsewhere. A black box only gives the forces on a cluster of atoms.
+This module holds the protocols, no implementation.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,3 +152,124 @@ class EdgeForm(Protocol):
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """The map from a change of ``vec`` to that of ∂(Σ εᵢ)/∂vec, both ``(e, 3)``."""
         ...
+
+
+class ClusterForces(NamedTuple):
+    """What a black box says of some atoms.
+
+    Attributes:
+        energy: Energy of all of them [eV].
+        gradient: Its derivative by the positions, minus the forces, shape ``(n, 3)`` [eV/Å].
+        site_energy: Shares of the atoms in the energy, shape ``(n,)`` [eV]; ``None`` where not given.
+    """
+
+    energy: float
+    gradient: Array
+    site_energy: Array | None
+
+
+class CrystalForces(NamedTuple):
+    """What a black box says of some deformed states of one periodic crystal, ``b`` atoms to a cell.
+
+    Attributes:
+        energy: Energy of one cell, shape ``(q,)`` [eV].
+        gradient: Derivative by the positions of the atoms, shape ``(q, b, 3)`` [eV/Å].
+        virial: Derivative by a strain that moves cell and atoms, shape ``(q, 3, 3)`` [eV].
+    """
+
+    energy: Array
+    gradient: Array
+    virial: Array
+
+
+@runtime_checkable
+class ForceModel(Protocol):
+    """A potential known by the forces it gives only. The properties may be attributes."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages and outputs."""
+        ...
+
+    @property
+    def cutoff(self) -> float:
+        """Half the distance beyond which one atom's place has no effect on another's force [Å]."""
+        ...
+
+    @property
+    def reach(self) -> float:
+        """Distance beyond which one atom's place has no effect on another's share of the energy [Å].
+
+        Where no shares are given, the cutoff.
+        """
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Always 1: what happens inside is not seen."""
+        ...
+
+    @property
+    def exchange(self) -> bool:
+        """Always false."""
+        ...
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Atomic numbers it is used for."""
+        ...
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Subset of ``{"energy", "gradient", "site_energy", "virial"}``."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """``"cpu"``; where the black box computes is its own affair."""
+        ...
+
+    @property
+    def noise(self) -> float:
+        """Round-off of a component of a force [eV/Å]."""
+        ...
+
+    def cluster(
+        self, positions: Array, numbers: ArrayLike, cell: ArrayLike, periodic: ArrayLike
+    ) -> ClusterForces:
+        """Energy and gradient of some atoms.
+
+        Args:
+            positions: Atoms, wrapped into the cell or not, shape ``(n, 3)`` [Å].
+            numbers: Atomic numbers, shape ``(n,)``.
+            cell: Lattice vectors as rows, shape ``(3, 3)`` [Å]; rows of open axes are not used.
+            periodic: Which axes are periodic, shape ``(3,)``. Cells thinner than the cutoff are
+                allowed.
+
+        Raises:
+            ConvergenceError: Something is not finite, or the black box gave up.
+
+        Note:
+            Rank-local: makes no MPI call on a communicator of more than this rank.
+        """
+        ...
+
+    def crystals(self, cells: Array, places: Array, numbers: ArrayLike) -> CrystalForces:
+        """Energy and its derivatives for some states of one periodic crystal.
+
+        Args:
+            cells: Lattice vectors as rows, shape ``(q, 3, 3)`` [Å].
+            places: Fractional coordinates of the atoms, shape ``(q, b, 3)``.
+            numbers: Atomic numbers, shape ``(b,)``.
+
+        Raises:
+            ConvergenceError: As for :meth:`cluster`.
+
+        Note:
+            Rank-local.
+        """
+        ...
+
+
+Potential: TypeAlias = SiteModel | ForceModel
+"""Either sort; which one, ``isinstance`` tells."""
