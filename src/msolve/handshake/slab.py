@@ -9,6 +9,7 @@ the slab's relaxation; mesh nodes never see it, because unknowns are counted fro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mpi4py import MPI
@@ -20,7 +21,7 @@ from scipy import optimize, spatial
 from msolve.atomistic import AtomisticPatch, cluster_energy
 from msolve.crystal import OrientedCrystal
 from msolve.errors import CaseError, ConvergenceError
-from msolve.potentials import SiteModel
+from msolve.potentials import ForceModel, Potential
 
 Array = npt.NDArray[np.float64]
 
@@ -84,7 +85,7 @@ class Slab:
         return out
 
 
-def relax_slab(model: SiteModel, crystal: OrientedCrystal, origin: Array, depth: float) -> Slab:
+def relax_slab(model: Potential, crystal: OrientedCrystal, origin: Array, depth: float) -> Slab:
     """Cut a slab along x2 = 0 and relax it. Rank-local: each rank gets the same slab.
 
     Args:
@@ -114,16 +115,10 @@ def relax_slab(model: SiteModel, crystal: OrientedCrystal, origin: Array, depth:
     cell = np.diag([p1, thickness, p3])
     bulk = cluster_energy(model, X, sites.numbers, cell, np.array([True, True, True]))[0]
 
-    ones = np.ones(n)
-    patch = AtomisticPatch(
-        MPI.COMM_SELF, model, sites.numbers, cell, np.array([True, False, True]), X, ones
-    )
+    evaluate = _energy_of(model, X, sites.numbers, cell)
 
     def objective(u: Array) -> tuple[float, Array]:
-        y = X + u.reshape(-1, 3)
-        if patch.needs_rebuild(y):
-            patch.rebuild(y)
-        energy, gradient = patch.evaluate(y, ones)
+        energy, gradient = evaluate(X + u.reshape(-1, 3))
         return energy, gradient.ravel()
 
     found = optimize.minimize(
@@ -149,6 +144,25 @@ def relax_slab(model: SiteModel, crystal: OrientedCrystal, origin: Array, depth:
         thickness=float(thickness),
         half_gap=gap / 2,
     )
+
+
+def _energy_of(
+    model: Potential, X: Array, numbers: npt.NDArray[np.int64], cell: Array
+) -> Callable[[Array], tuple[float, Array]]:
+    """Energy and gradient of atoms between two free surfaces, as a function of their positions."""
+    periodic = np.array([True, False, True])
+    if isinstance(model, ForceModel):
+        # Not the sum of its shares of the energy, which it may not give.
+        return lambda y: cluster_energy(model, y, numbers, cell, periodic)
+    ones = np.ones(len(X))
+    patch = AtomisticPatch(MPI.COMM_SELF, model, numbers, cell, periodic, X, ones)
+
+    def evaluate(y: Array) -> tuple[float, Array]:
+        if patch.needs_rebuild(y):
+            patch.rebuild(y)
+        return patch.evaluate(y, ones)
+
+    return evaluate
 
 
 def half_layer_factor(
