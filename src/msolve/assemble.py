@@ -26,7 +26,7 @@ from msolve.handshake.slab import Slab, half_layer_factor
 from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.parallel import bisect_owners
-from msolve.potentials import Potential
+from msolve.potentials import ForceModel, Potential
 from msolve.problem import CoupledProblem, Displacement, Placement
 from msolve.regions import Regions, Shape
 from msolve.solvers import Preconditioner
@@ -129,7 +129,8 @@ class Assembly:
 
     Attributes:
         body: What is solved.
-        problem: Energy problem (blended energy or full atomistic energy).
+        problem: Energy problem (blended energy or full atomistic energy); blended forces where the
+            potential is a black box.
         force_terms: Blended-force terms on the same unknowns; empty for the full atomistic model.
         preconditioner: Elasticity through the lifts.
         numbers: Atomic numbers of all atoms of the patch.
@@ -214,12 +215,14 @@ def couple(
         components=body.components,
     )
     placement = _place(body, X, _loose(kinematics, free), prescribed)
-    terms = energy_terms(patch, stored, blend)
+    forces = force_terms(patch, stored, blend)
+    # A black box has no site energies to blend; its forces are all there is.
+    terms = forces if isinstance(body.model, ForceModel) else energy_terms(patch, stored, blend)
     problem = CoupledProblem(kinematics, patch, stored, terms, placement)
     return Assembly(
         body=body,
         problem=problem,
-        force_terms=force_terms(patch, stored, blend),
+        force_terms=forces,
         preconditioner=_elasticity(
             body, problem, 1 - blend.atoms, blend.points, space.gdim, prefix
         ),

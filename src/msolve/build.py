@@ -16,15 +16,24 @@ import numpy.typing as npt
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from msolve.assemble import Assembly, Body, couple, full_atomistic
-from msolve.config import AffineLoad, Case, CrystalInput, KFieldLoad
+from msolve.config import (
+    AffineLoad,
+    CalculatorPotential,
+    Case,
+    CrystalInput,
+    KFieldLoad,
+    KimPotential,
+)
+from msolve.config import Potential as PotentialInput
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import CaseError
 from msolve.handshake.slab import Slab, relax_slab
 from msolve.io.meshes import MeshData, Slit, disc_mesh, read_mesh
 from msolve.loads import Affine, KField, Predictor, Zero
 from msolve.parallel import all_or_none
-from msolve.potentials import SiteModel, load_potential
-from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
+from msolve.potentials import Potential, load_potential
+from msolve.potentials.blackbox import BlackBox, examined
+from msolve.potentials.bulk import cauchy_born, elastic_constants, relaxed_lattice
 from msolve.regions import Ball, Grown, Regions
 from msolve.units import GPA, J_PER_M2, MPA_SQRT_M
 
@@ -89,14 +98,8 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
     local_rank = node.rank  # ranks of a node take its GPUs in turn
     node.Free()
     with all_or_none(comm, "preparing the crystal and its potential"):
-        model = load_potential(
-            str(case.path(case.potential.file)) if case.potential.file else "toy",
-            case.potential.kind,
-            case.potential.device,
-            local_rank,
-        )
-        crystal = _crystal(case.crystal, model)
-        bulk = BulkCell(model, crystal)
+        model, crystal = _potential_and_crystal(case, local_rank)
+        bulk = cauchy_born(model, crystal)
         C = elastic_constants(bulk)
         crack = case.defect.kind == "crack"
         cleavage = crystal.cleavage() if crack else None
@@ -155,7 +158,40 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
     )
 
 
-def _crystal(given: CrystalInput, model: SiteModel) -> OrientedCrystal:
+def _potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, OrientedCrystal]:
+    """The potential, and the crystal that it holds at rest; of a black box the ranges are measured in it."""
+    given = case.potential
+    if isinstance(given, PotentialInput):
+        file = str(case.path(given.file)) if given.file else "toy"
+        model = load_potential(file, given.kind, given.device, local_rank)
+        return model, _crystal(case.crystal, model)
+    declared = _black_box(case)
+    crystal = _crystal(case.crystal, declared)
+    known = examined(declared, crystal.crystal)
+    if "virial" in declared.gives and "virial" not in known.gives:
+        # What it calls a virial is none: the lattice has to be found from energies.
+        crystal = _crystal(case.crystal, known)
+    return known, crystal
+
+
+def _black_box(case: Case) -> BlackBox:
+    given, crystal = case.potential, case.crystal
+    assert not isinstance(given, PotentialInput)
+    names = given.elements or (crystal.elements if crystal.elements else (crystal.element,))
+    numbers = list(dict.fromkeys(atomic_numbers[str(name)] for name in names))
+    folder = case.path("")
+    if isinstance(given, CalculatorPotential):
+        from msolve.potentials.calculator import ase_calculator
+
+        return ase_calculator(given.calculator, given.arguments, numbers, given.cutoff, folder)
+    from msolve.potentials.lammps import kim_model, lammps_pair_style
+
+    if isinstance(given, KimPotential):
+        return kim_model(given.model, numbers)
+    return lammps_pair_style(given.pair_style, given.pair_coeff, numbers, folder)
+
+
+def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
     relax = given.lattice_constant == "from_potential"
     if given.structure == "cell":
         assert given.cell and given.basis and given.elements

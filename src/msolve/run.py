@@ -21,6 +21,7 @@ from msolve.assemble import Assembly, full_atomistic
 from msolve.build import Setup, build, build_mesh, set_up
 from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import Case
+from msolve.coupling import symmetric_parts
 from msolve.errors import ConvergenceError
 from msolve.io.log import RunLog
 from msolve.io.result import ComparisonResult, Result, Step, versions, write_result
@@ -29,13 +30,16 @@ from msolve.potentials import keep_freed_memory
 from msolve.problem import CoupledProblem
 from msolve.solvers import (
     Options,
+    Preconditioner,
     Report,
     Settings,
     correct,
+    descend,
     find_root,
     lowest_mode,
     minimise,
     with_ghost_force_correction,
+    work_between,
 )
 
 SADDLE_STEP = 0.1
@@ -49,10 +53,11 @@ class Solved:
     """Outcome of one load step.
 
     Attributes:
-        energy_problem: Conservative problem whose Hessian decides on stability.
+        energy_problem: Problem whose Hessian decides on stability: the energy, or the symmetric part of the
+            forces' Jacobian where there is none.
         reports: What each solver did, in order.
         residual: Largest component of the residual that the method solves [eV/Å].
-        energy: Energy of ``energy_problem`` [eV].
+        energy: Energy of ``energy_problem`` [eV]; nan where there is none.
         converged: Whether the method's own tolerance was met.
     """
 
@@ -67,6 +72,8 @@ def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Sett
     """Solve one load step by the case's method, from ``z``, in place. Collective."""
     problem, M = assembly.problem, assembly.preconditioner
     method = case.coupling.method
+    if not problem.conservative:
+        return _solve_by_forces(problem, z, t, M, settings)
     if method in ("atomistic", "bqce"):
         report = minimise(problem, z, t, M, settings)
         return Solved(problem, (report,), report.residual, report.energy, report.converged)
@@ -93,6 +100,18 @@ def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Sett
     # The energy has found the branch; the blended forces have the last word.
     root = find_root(problem.with_terms(assembly.force_terms), z, t, M, settings)
     return Solved(corrected, (report, root), root.residual, report.energy, root.converged)
+
+
+def _solve_by_forces(
+    problem: CoupledProblem, z: PETSc.Vec, t: float, M: Preconditioner, settings: Settings
+) -> Solved:
+    """Solve a problem without energy: the work of the forces finds the branch, Newton finishes. Collective."""
+    reports = [descend(problem, z, t, M, settings)]
+    if not reports[-1].converged:
+        reports.append(find_root(problem, z, t, M, settings))
+    judge = problem.with_terms(symmetric_parts(problem.terms))
+    last = reports[-1]
+    return Solved(judge, tuple(reports), last.residual, float("nan"), last.converged)
 
 
 def run_case(case: Case, comm: MPI.Comm) -> Result:
@@ -243,7 +262,12 @@ def _stabilise(
             moved.axpy(sign, mode)
             tries.append((solve(assembly, case, moved, t, settings), moved))
         # Both energies are of the last dead load each found; for the full model they are the energy itself.
-        solved, best = min(tries, key=lambda found: found[0].energy)
+        if assembly.problem.conservative:
+            solved, best = min(tries, key=lambda found: found[0].energy)
+        else:
+            (_, one), (_, other) = tries
+            work = work_between(assembly.problem, one, other, t)
+            solved, best = tries[1] if work < 0 else tries[0]
         best.copy(z)
         reports = (*reports, *solved.reports)
     else:
@@ -311,7 +335,8 @@ def _against_atomistic(
     full = full_atomistic(comm, setup.body, prefix="msolve_full_")
     lifted = lift_to(assembly, z, t, full)
     solution = unknowns_of(full, lifted, t)
-    report = minimise(full.problem, solution, t, full.preconditioner, settings)
+    seek = minimise if full.problem.conservative else descend
+    report = seek(full.problem, solution, t, full.preconditioner, settings)
     if not report.converged:
         raise ConvergenceError(
             f"the full atomistic model did not converge: residual {report.residual:.2g} eV/angstrom "

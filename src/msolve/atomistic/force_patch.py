@@ -18,8 +18,9 @@ from scipy import spatial
 
 from msolve.atomistic.neighbours import find_edges, open_axes
 from msolve.atomistic.patch import check_elements, own_atoms, place_among_owned
-from msolve.errors import UnsupportedError
+from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo
+from msolve.potentials.clock import Clock
 from msolve.potentials.protocol import ForceModel
 
 Array = NDArray[np.float64]
@@ -63,6 +64,9 @@ class ForcePatch:
         owner: Rank that owns each atom, shape ``(n,)``; bisected across the open axes if None.
         skin: Extra width of the halo [Å]; it holds until an atom moves by half of it.
 
+    Attributes:
+        clock: Time that the black box took.
+
     Raises:
         UnsupportedError: The black box is not used for an element.
 
@@ -90,6 +94,7 @@ class ForcePatch:
         self.needed = np.asarray(needed_weight, dtype=bool)
         self.skin = float(skin)
         self.version = 0
+        self.clock = Clock()
         check_elements(model, self.numbers)
         x = np.array(positions, dtype=np.float64)
         self.owner = own_atoms(comm, x, self.periodic, self.needed, owner)
@@ -165,8 +170,14 @@ class ForcePatch:
         if length == 0.0:
             return np.zeros_like(direction)
         scale = self.step / length
-        change = self._compute(positions + scale * direction)[1]
-        change -= self._compute(positions - scale * direction)[1]
+        failure, change = None, np.zeros_like(positions)
+        try:
+            change = self._compute(positions + scale * direction)[1]
+            change -= self._compute(positions - scale * direction)[1]
+        except ConvergenceError as error:
+            failure = error
+        if self.comm.allreduce(failure is not None, op=MPI.LOR):
+            raise failure or ConvergenceError("the forces on another rank's atoms are not finite")
         change[~whole] = 0.0
         return change / (2 * scale)
 
@@ -181,9 +192,10 @@ class ForcePatch:
 
     def _compute(self, positions: Array) -> tuple[Array | None, Array]:
         rows = self._lists.rows
-        found = self.model.cluster(
-            positions[rows], self.numbers[self.local[rows]], self.cell, self.periodic
-        )
+        with self.clock:
+            found = self.model.cluster(
+                positions[rows], self.numbers[self.local[rows]], self.cell, self.periodic
+            )
         gradient = np.zeros((len(self.local), 3))
         gradient[rows] = found.gradient
         if found.site_energy is None:
@@ -195,10 +207,8 @@ class ForcePatch:
 
     def _whole_forces(self, weight: Array) -> BoolArray:
         """Local atoms, owned here, whose force the sites of weight 1 determine, shape ``(n_local,)``."""
-        for known, whole in self._whole:
-            if known is weight or np.array_equal(known, weight):
-                break
-        else:
+        whole = next((m for w, m in self._whole if w is weight or np.array_equal(w, weight)), None)
+        if whole is None:
             w = np.asarray(weight, dtype=np.float64)
             if np.any((w != 0) & (w != 1)):
                 raise UnsupportedError(

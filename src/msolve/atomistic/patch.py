@@ -391,6 +391,7 @@ def check_elements(model: Potential, numbers: IntArray) -> None:
 
 
 def place_among_owned(owner: IntArray, n_ranks: int) -> IntArray:
+    """Place of each atom among those of its owner, in the order of all atoms, shape ``(n,)``."""
     order = np.argsort(owner, kind="stable")
     counts = np.bincount(owner, minlength=n_ranks)
     first = np.cumsum(counts) - counts

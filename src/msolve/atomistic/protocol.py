@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msolve.parallel import Halo
+from msolve.potentials.clock import Clock
 from msolve.potentials.protocol import Potential
 
 Array = NDArray[np.float64]
@@ -25,6 +26,7 @@ class Patch(Protocol):
     numbers: IntArray
     owner: IntArray
     version: int
+    clock: Clock
 
     @property
     def model(self) -> Potential:

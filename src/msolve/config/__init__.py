@@ -9,6 +9,12 @@ the same model. Nothing is built here: no potential is loaded, no mesh made, no 
 from msolve.config.case import Case
 from msolve.config.loading import case_from_dict, load_case
 from msolve.config.loads import AffineLoad, KFieldLoad, Strain
+from msolve.config.potentials import (
+    CalculatorPotential,
+    KimPotential,
+    LammpsPotential,
+    Potential,
+)
 from msolve.config.quantities import StressIntensity
 from msolve.config.reference import reference
 from msolve.config.regions import BallCore, BoxCore, CapsuleCore, Core, PolygonCore, RegionsInput
@@ -22,7 +28,6 @@ from msolve.config.sections import (
     Mesh,
     Orientation,
     Output,
-    Potential,
     Solver,
 )
 
@@ -30,6 +35,7 @@ __all__ = [
     "AffineLoad",
     "BallCore",
     "BoxCore",
+    "CalculatorPotential",
     "CapsuleCore",
     "Case",
     "Compare",
@@ -40,6 +46,8 @@ __all__ = [
     "Domain",
     "Handshake",
     "KFieldLoad",
+    "KimPotential",
+    "LammpsPotential",
     "Mesh",
     "Orientation",
     "Output",

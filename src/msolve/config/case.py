@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from msolve.config.checks import problems_of
 from msolve.config.loads import AffineLoad, KFieldLoad
+from msolve.config.potentials import AnyPotential
 from msolve.config.regions import RegionsInput
 from msolve.config.sections import (
     Compare,
@@ -20,7 +21,6 @@ from msolve.config.sections import (
     Domain,
     Mesh,
     Output,
-    Potential,
     Section,
     Solver,
 )
@@ -42,7 +42,7 @@ class Case(Section):
         default="case", min_length=1, description="Name of the run; default: the file's."
     )
     crystal: CrystalInput = Field(description="Crystal and orientation.")
-    potential: Potential = Field(description="Interatomic potential.")
+    potential: AnyPotential = Field(description="Interatomic potential.")
     domain: Domain = Field(description="Size of the body.")
     regions: RegionsInput | None = Field(
         default=None, description="Atomistic zones; needed by all methods but `atomistic`."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from msolve.config.loads import KFieldLoad
+from msolve.config.potentials import Potential
 
 if TYPE_CHECKING:
     from msolve.config.case import Case
@@ -62,10 +63,18 @@ def _crystal_problems(case: Case) -> list[str]:
 
 def _file_problems(case: Case) -> list[str]:
     potential, mesh, problems = case.potential, case.mesh, []
-    if potential.kind != "toy" and potential.file is None:
-        problems.append(f"potential.file: missing; potential.kind = {potential.kind} needs a file")
-    if potential.kind == "toy" and potential.file is not None:
-        problems.append(f"potential.file = {potential.file}: not with potential.kind = toy")
+    if isinstance(potential, Potential):
+        if potential.kind != "toy" and potential.file is None:
+            problems.append(
+                f"potential.file: missing; potential.kind = {potential.kind} needs a file"
+            )
+        if potential.kind == "toy" and potential.file is not None:
+            problems.append(f"potential.file = {potential.file}: not with potential.kind = toy")
+    elif case.coupling.method in ENERGY_METHODS:
+        problems.append(
+            f"coupling.method = {case.coupling.method}: blends site energies, and potential.kind = "
+            f"{potential.kind} gives forces only; bqcf or atomistic would do"
+        )
     if case.coupled and mesh.kind == "file" and mesh.file is None:
         problems.append("mesh.file: missing; mesh.kind = file needs it")
     if mesh.kind != "file" and mesh.file is not None:

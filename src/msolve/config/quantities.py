@@ -8,6 +8,7 @@ they are text with a unit again, so that a result holds an input that can be run
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -211,6 +212,29 @@ def _options(written: object) -> dict[str, str]:
     return options
 
 
+def _keywords(written: object) -> dict[str, Any]:
+    if not isinstance(written, Mapping):
+        raise ValueError("needs a mapping of names to values")
+    for name, value in written.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"{name!r} is no name of an argument")
+        _check_plain(name, value)
+    return dict(written)
+
+
+def _check_plain(name: str, value: object) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"argument {name!r}: must be a finite number")
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            _check_plain(name, one)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            _check_plain(f"{name}.{key}", one)
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        raise ValueError(f"argument {name!r}: needs numbers, words, lists or mappings of them")
+
+
 def _typed(
     read: Callable[[Any], Any], words: str, write: Callable[[Any], Any] = lambda value: value
 ) -> tuple[Any, ...]:
@@ -260,3 +284,4 @@ Fractions = Annotated[
     tuple[float, ...], *_typed(_fractions, "number of steps, or list of fractions")
 ]
 PetscOptions = Annotated[dict[str, str], *_typed(_options, "mapping of names to values")]
+Keywords = Annotated[dict[str, Any], *_typed(_keywords, "mapping of names to values")]

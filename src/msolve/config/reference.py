@@ -55,7 +55,8 @@ def _sections(name: str, entry: FieldInfo) -> Iterator[str]:
     choices = _inner(entry)
     for section in choices:
         kind = section.model_fields["kind"].annotation if len(choices) > 1 else None
-        heading = f"## {name}" + (f" with `kind: {get_args(kind)[0]}`" if kind is not None else "")
+        kinds = " or ".join(f"`kind: {word}`" for word in get_args(kind))
+        heading = f"## {name}" + (f" with {kinds}" if kinds else "")
         need = "" if not entry.is_required() else " Must be given."
         about = " ".join((section.__doc__ or "").split())
         yield f"{heading}\n\n{about}{need}\n\n{_table(_all_rows(section, f'{name}.'))}"

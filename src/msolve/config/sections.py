@@ -84,27 +84,6 @@ class CrystalInput(Section):
     orientation: Orientation = Field(description="Which lattice directions are the axes.")
 
 
-class Potential(Section):
-    """The interatomic potential, which also gives the continuum: no second set of constants."""
-
-    kind: Literal["eam", "mace", "toy"] = Field(
-        description="`eam`: table in eam.alloy or eam.fs format. `mace`: model file of mace-torch "
-        "(a pickle: load only files you trust). `toy`: built-in model for the triangular lattice."
-    )
-    file: str | None = Field(
-        default=None,
-        description="File of the potential, relative to the input file; not with `toy`.",
-    )
-    device: Literal["cpu", "cuda", "auto"] = Field(
-        default="cpu", description="Where it is evaluated."
-    )
-
-    @field_validator("file")
-    @classmethod
-    def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
-        return _existing(file, info)
-
-
 class Domain(Section):
     """The body: a disc around the origin, one lattice period thick, periodic along the front."""
 
@@ -144,7 +123,7 @@ class Mesh(Section):
     @field_validator("file")
     @classmethod
     def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
-        return _existing(file, info)
+        return existing_file(file, info)
 
 
 class Defect(Section):
@@ -236,7 +215,8 @@ class Output(Section):
     pictures: Flag = Field(default=True, description="Pictures (PNG).")
 
 
-def _existing(file: str | None, info: ValidationInfo) -> str | None:
+def existing_file(file: str | None, info: ValidationInfo) -> str | None:
+    """``file``, if it is there, relative to the input file; raises ``ValueError`` if not."""
     folder = (info.context or {}).get("folder", Path())
     if file is not None and not (folder / file).is_file():
         raise ValueError(f"no such file in {folder.resolve()}")

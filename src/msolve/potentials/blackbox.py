@@ -27,7 +27,9 @@ STRAIN = 1e-4
 
 _RATTLE = 0.03  # [Å], of the crystal whose response is measured
 _PUSH = 0.01  # [Å], of the atom whose effect is looked for
-_SLACK = 0.02  # [Å], by which a range may exceed what was declared: cutoffs are met by rattled atoms
+_SLACK = (
+    0.02  # [Å], by which a range may exceed what was declared: cutoffs are met by rattled atoms
+)
 
 
 class Engine(Protocol):

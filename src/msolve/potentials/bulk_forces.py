@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from msolve.crystal import OrientedCrystal
 from msolve.errors import ConvergenceError, UnsupportedError
+from msolve.potentials.clock import Clock
 from msolve.potentials.protocol import CrystalForces, ForceModel
 
 Array = NDArray[np.float64]
@@ -33,6 +34,9 @@ class ForceBulkCell:
     Args:
         model: The black box.
         oriented: The crystal at rest, in the axes that F refers to.
+
+    Attributes:
+        clock: Time that the black box took.
 
     Raises:
         UnsupportedError: The black box is not used for an element of the crystal.
@@ -54,6 +58,7 @@ class ForceBulkCell:
         self.volume = crystal.atomic_volume
         self._n_basis = crystal.n_basis
         self._softness: Array | None = None
+        self.clock = Clock()
         self._known: dict[str, tuple[Array, object]] = {}
 
     def energy_density(self, F: ArrayLike) -> tuple[Array, Array]:
@@ -107,7 +112,8 @@ class ForceBulkCell:
     def _evaluate(self, F: Array) -> tuple[Array, Array]:
         _, found = self._relaxed(F)
         whole = self._n_basis * self.volume
-        return found.energy / whole, found.virial @ np.swapaxes(np.linalg.inv(F), 1, 2) / whole
+        P = found.virial @ np.swapaxes(np.linalg.inv(F), 1, 2) / whole
+        return np.asarray(found.energy / whole), np.asarray(P)
 
     def _differences(self, F: Array) -> Array:
         q = len(F)
@@ -139,7 +145,8 @@ class ForceBulkCell:
         crystal = self.oriented.crystal
         cells = self._cells(F)
         places = np.broadcast_to(crystal.basis, (len(F), *crystal.basis.shape)).copy()
-        found = self.model.crystals(cells, places, crystal.numbers)
+        with self.clock:
+            found = self.model.crystals(cells, places, crystal.numbers)
         if self._n_basis == 1:
             return places, found
         kept = _Kept(found.energy.copy(), found.gradient.copy(), found.virial.copy())
@@ -156,7 +163,8 @@ class ForceBulkCell:
             step = -(back.reshape(len(moving), -1) @ softness.T).reshape(back.shape)
             step *= np.minimum(1.0, 0.2 / np.abs(step).max(axis=(1, 2)))[:, None, None]
             places[moving, 1:] += step @ np.swapaxes(turn, 1, 2) @ np.linalg.inv(cells[moving])
-            again = self.model.crystals(cells[moving], places[moving], crystal.numbers)
+            with self.clock:
+                again = self.model.crystals(cells[moving], places[moving], crystal.numbers)
             for into, new in zip(kept, again, strict=True):
                 into[moving] = new
         raise ConvergenceError(
@@ -177,7 +185,7 @@ class ForceBulkCell:
             pull = self.model.crystals(cells, places, crystal.numbers).gradient[:, 1:]
             pull = pull.reshape(2 * n, n)
             H = (pull[:n] - pull[n:]) / (2 * h)
-            self._softness = np.linalg.inv(0.5 * (H + H.T))
+            self._softness = np.asarray(np.linalg.inv(0.5 * (H + H.T)))
         return self._softness
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from msolve.errors import CaseError, UnsupportedError
+from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials.blackbox import BlackBox
 from msolve.potentials.protocol import ClusterForces
 
@@ -132,13 +132,12 @@ class CalculatorEngine:
             energy[q] = self._asked(atoms.get_potential_energy)
             gradient[q] = -np.asarray(self._asked(atoms.get_forces))
             if virial is not None:
-                stress = np.asarray(self._asked(lambda a=atoms: a.get_stress(voigt=False)))
+                xx, yy, zz, yz, xz, xy = self._asked(atoms.get_stress)
+                stress = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
                 virial[q] = stress * abs(np.linalg.det(cells[q]))
         return energy, gradient, virial
 
-    def _at(
-        self, x: Array, numbers: IntArray, box: Array, periodic: NDArray[np.bool_]
-    ) -> Atoms:
+    def _at(self, x: Array, numbers: IntArray, box: Array, periodic: NDArray[np.bool_]) -> Atoms:
         known = self._atoms
         if (
             known is None
@@ -158,7 +157,8 @@ class CalculatorEngine:
         except NotImplementedError as error:
             raise UnsupportedError(f"the calculator {self.name} cannot do this: {error}") from error
         except (KeyError, ValueError, RuntimeError) as error:
-            raise UnsupportedError(
+            # Such as a neighbour list that does not know atoms so close: a smaller step may do.
+            raise ConvergenceError(
                 f"the calculator {self.name} failed: {type(error).__name__}: {error}"
             ) from error
 
@@ -186,7 +186,7 @@ def _found(where: str, folder: Path) -> Callable[..., Any]:
     made = getattr(module, name, None)
     if not callable(made):
         raise CaseError([f"{key}: {place} has no class or function {name}"])
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _cutoff_of(calculator: Any) -> float | None:

