@@ -24,8 +24,7 @@ Elements = Annotated[
 
 
 class Potential(Section):
-    """The interatomic potential, which also gives the continuum: no second set of constants. msolve has its
-    site energies; every coupling method works with it."""
+    """The interatomic potential, which also gives the continuum; every coupling method works with these."""
 
     kind: Literal["eam", "mace", "toy"] = Field(
         description="`eam`: table in eam.alloy or eam.fs format. `mace`: model file of mace-torch "
