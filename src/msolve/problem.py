@@ -178,17 +178,22 @@ class CoupledProblem:
 
         Rebuilds the neighbour lists when atoms have moved too far for them.
         """
+        if self.patch.version == 0:
+            self._renew_lists(z, t)
         lift = self._lift()
         atoms, nodes = lift.forward(z)
         base = self._base(t, lift)
         y = base[0] + atoms
         if self.patch.needs_rebuild(y):
-            everywhere = self.gather(z, t)
-            if not np.isfinite(everywhere).all():
-                raise ConvergenceError("the solver left the finite numbers; try smaller load steps")
-            self.patch.rebuild(everywhere)
+            self._renew_lists(z, t)
             return self.snapshot(z, t)
         return Snapshot(y, base[1] + nodes, base[2])
+
+    def _renew_lists(self, z: PETSc.Vec, t: float) -> None:
+        everywhere = self.gather(z, t)
+        if not np.isfinite(everywhere).all():
+            raise ConvergenceError("the solver left the finite numbers; try smaller load steps")
+        self.patch.rebuild(everywhere)
 
     def evaluate(self, z: PETSc.Vec, t: float, gradient: PETSc.Vec) -> float:
         """Energy [eV] and gradient [eV/Å] by the unknowns. Collective.

@@ -42,7 +42,7 @@ def test_minimum_and_root_are_the_same_state(vacancy, minimum):
 def test_minimisation_backs_off_from_states_without_energy(vacancy, minimum):
     problem, M = vacancy.problem, vacancy.preconditioner
     z = minimum[0].duplicate()
-    z.array[:] = np.random.default_rng(1).uniform(-0.2, 0.2, len(z.array))
+    z.array[:] = np.random.default_rng(1).uniform(-0.16, 0.16, len(z.array))
     gradient, step = z.duplicate(), z.duplicate()
     problem.evaluate(z, 1.0, gradient)
     M.apply(gradient, step)

@@ -74,15 +74,16 @@ class AtomisticPatch:
         skin: Extra length of the listed edges [Å]; lists hold until an atom moves by half of it.
 
     Attributes:
-        version: Grows with each rebuild.
+        version: Grows with each rebuild; 0 as long as there are no lists, which the first call that needs them
+            makes at the reference positions.
         clock: Time that the potential took, waiting for features of other ranks included.
 
     Raises:
         UnsupportedError: The potential does not know an element.
 
     Note:
-        Construction, :meth:`needs_rebuild` and :meth:`rebuild` are collective; for potentials with
-        feature exchange so are :meth:`evaluate`, :meth:`hessian_product`, :meth:`site_energies`.
+        :meth:`needs_rebuild`, :meth:`rebuild` and whatever comes before them are collective; for potentials
+        with feature exchange so are :meth:`evaluate`, :meth:`hessian_product`, :meth:`site_energies`.
     """
 
     def __init__(
@@ -113,7 +114,15 @@ class AtomisticPatch:
         self._own = np.flatnonzero(self.owner == comm.rank)
         self._selections: list[_Selection] = []
         self._linear: tuple[_Selection, Array, Linearisation] | None = None
-        self._lists = self._build(x)
+        self._reference = x
+        self._made: _Lists | None = None
+
+    @property
+    def _lists(self) -> _Lists:
+        # Made when they are first asked for: a loaded body starts from elsewhere, and lists are costly.
+        if self._made is None:
+            self._made = self._build(self._reference)
+        return self._made
 
     @property
     def has_energy(self) -> bool:
@@ -160,7 +169,7 @@ class AtomisticPatch:
             Collective.
         """
         self._selections, self._linear = [], None
-        self._lists = self._build(np.asarray(positions, dtype=np.float64))
+        self._made = self._build(np.asarray(positions, dtype=np.float64))
 
     def evaluate(self, positions: Array, weight: Array) -> tuple[float, Array]:
         """Weighted energy of this rank's sites, and its gradient.
