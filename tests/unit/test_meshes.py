@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from msolve.crystal import Crystal
 from msolve.errors import CaseError
 from msolve.io.meshes import Slit, disc_mesh, mesh_quality, read_mesh
-from msolve.io.meshes.data import boundary_edges, positively_oriented, signed_volumes
+from msolve.io.meshes.data import boundary_facets, positively_oriented, signed_volumes
 from msolve.regions import Ball, Box, Capsule, Polygon
 
 gmsh = pytest.importorskip("gmsh")
@@ -80,7 +80,7 @@ def check_is_the_disc_less_the_strip(example):
     mesh, slit = example.mesh, example.slit
     volumes = signed_volumes(mesh.points, mesh.cells)
     assert volumes.min() > 0
-    outline = mesh.points[boundary_edges(mesh.cells)]
+    outline = mesh.points[boundary_facets(mesh.cells)]
     shoelace = np.sum(outline[:, 0, 0] * outline[:, 1, 1] - outline[:, 1, 0] * outline[:, 0, 1]) / 2
     assert volumes.sum() == pytest.approx(shoelace, rel=1e-12)
     outer = mesh.points[mesh.node_tags["outer"]]
@@ -307,13 +307,15 @@ def test_a_mesh_in_space_is_read_too(tmp_path):
     mesh = read_mesh(tmp_path / "box.msh")
     assert (mesh.gdim, mesh.cells.shape[1], mesh.facet_tags["outer"].shape[1]) == (3, 4, 3)
     assert signed_volumes(mesh.points, mesh.cells).sum() == pytest.approx(6)
+    X = np.random.default_rng(2).uniform(-1, 4, (500, 3))
+    box = Box((0.0, 0.0, 0.0), (1.0, 2.0, 3.0))
+    assert mesh.outline().distance(X) == pytest.approx(box.distance(X), abs=1e-12)
     assert mesh_quality(mesh).smallest_angle > 5
 
 
 @pytest.mark.parametrize(
     ("options", "wording"),
     [
-        ({"name": "rim"}, r"no physical group 'outer' on the boundary \(found: left, rim\)"),
         ({"order": 2}, "no straight-sided triangles"),
         ({"quadrangles": True}, "straight-sided"),
         ({"lift": 0.5}, "surface in space"),
@@ -323,6 +325,63 @@ def test_unusable_mesh_files_are_explained(tmp_path, options, wording):
     write_square(tmp_path / "square.msh", **options)
     with pytest.raises(CaseError, match=wording):
         read_mesh(tmp_path / "square.msh")
+
+
+def write_raw(path, points, triangles, lines=()):
+    """A file in version 2.2 as other programs write it, without any geometry."""
+    nodes = [f"{k + 1} {x} {y} 0" for k, (x, y) in enumerate(points)]
+    elements = [(1, "7 1", line) for line in lines] + [(2, "9 2", cell) for cell in triangles]
+    told = [
+        f"{k + 1} {kind} 2 {group} {' '.join(str(i + 1) for i in corners)}"
+        for k, (kind, group, corners) in enumerate(elements)
+    ]
+    parts = [
+        ["$MeshFormat", "2.2 0 8", "$EndMeshFormat"],
+        ["$PhysicalNames", "2", '1 7 "edge"', '2 9 "grain"', "$EndPhysicalNames"],
+        ["$Nodes", str(len(nodes)), *nodes, "$EndNodes"],
+        ["$Elements", str(len(told)), *told, "$EndElements"],
+    ]
+    path.write_text("\n".join(line for part in parts for line in part) + "\n")
+    return path
+
+
+SQUARE = [(0, 0), (1, 0), (1, 1), (0, 1)]
+HALVES = [(0, 1, 2), (0, 2, 3)]
+
+
+def test_a_file_of_the_old_version_gives_all_its_tags(tmp_path):
+    points = [*SQUARE, (5, 5)]  # the last belongs to no cell
+    path = write_raw(tmp_path / "raw.msh", points, [(0, 2, 1), (0, 2, 3)], [(0, 1), (1, 2)])
+    mesh = read_mesh(path, unit=10.0)
+    assert len(mesh.points) == 4
+    assert signed_volumes(mesh.points, mesh.cells) == pytest.approx([50, 50])
+    assert mesh.node_tags["edge"].tolist() == [0, 1, 2]
+    assert mesh.facet_tags["edge"].tolist() == [[0, 1], [1, 2]]
+    assert mesh.cell_tags["grain"].tolist() == [0, 1]
+    assert mesh.outline().distance(np.array([[5.0, 4.0, 0.0]])) == pytest.approx([-4])
+
+
+@pytest.mark.parametrize(
+    ("points", "triangles", "lines", "wording"),
+    [
+        ([*SQUARE, (0.5, 0)], [*HALVES, (0, 4, 1)], [], r"1 cells are flat, first at \(0.5, 0\)"),
+        (
+            [*SQUARE, (1, 0), (2, 0)],
+            [*HALVES, (4, 5, 2)],
+            [],
+            r"2 nodes lie on another node, first at \(1, 0\) angstrom: the parts of the mesh are",
+        ),
+        ([*SQUARE, (0.9, 0.2)], [*HALVES, (0, 4, 2)], [], "cells overlap or are turned inside out"),
+        ([*SQUARE, (3, 0), (4, 0), (3, 1)], [*HALVES, (4, 5, 6)], [], "falls into 2 parts"),
+        (SQUARE, HALVES, [(0, 2)], "physical group 'edge' lies inside the body"),
+        (SQUARE, HALVES, [(0, 2), (0, 1)], "'edge' has 1 facets inside the body, all others on"),
+    ],
+    ids=["flat", "not joined", "folded", "in parts", "inside", "partly inside"],
+)
+def test_meshes_that_cannot_be_used_say_where(tmp_path, points, triangles, lines, wording):
+    path = write_raw(tmp_path / "raw.msh", points, triangles, lines)
+    with pytest.raises(CaseError, match=wording):
+        read_mesh(path)
 
 
 def test_files_that_are_no_meshes_are_explained(tmp_path):
@@ -338,6 +397,6 @@ def test_inverted_triangles_are_turned_and_overlaps_found():
     points = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
     cells = positively_oriented(points, np.array([[0, 2, 1], [1, 3, 2]]))
     assert np.all(signed_volumes(points, cells) > 0)
-    assert len(boundary_edges(cells)) == 4
+    assert len(boundary_facets(cells)) == 4
     with pytest.raises(ValueError, match="overlap"):
-        boundary_edges(np.array([[0, 1, 2], [0, 1, 3]]))
+        boundary_facets(np.array([[0, 1, 2], [0, 1, 3]]))

@@ -7,7 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
+
+from msolve.regions import Outline
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -26,17 +29,27 @@ class MeshData:
         cells: Corners of each simplex, positively oriented, shape ``(m, gdim + 1)``.
         node_tags: Nodes of each named boundary part, ascending.
         facet_tags: Facets of each named boundary part, shape ``(k, gdim)``.
+        cell_tags: Cells of each named part of the volume, ascending.
     """
 
     points: Array
     cells: IntArray
     node_tags: dict[str, IntArray]
     facet_tags: dict[str, IntArray] = field(default_factory=dict)
+    cell_tags: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def gdim(self) -> int:
         """Dimension of the space the mesh lies in, and of its cells."""
         return int(self.points.shape[1])
+
+    def outline(self) -> Outline:
+        """What the mesh covers, as a shape.
+
+        Raises:
+            ValueError: Cells overlap.
+        """
+        return Outline(self.points, boundary_facets(self.cells))
 
     def __repr__(self) -> str:
         """Sizes, not arrays."""
@@ -98,16 +111,49 @@ def positively_oriented(points: Array, cells: IntArray) -> IntArray:
     return cells
 
 
-def boundary_edges(cells: IntArray) -> IntArray:
-    """Edges of triangles that belong to one triangle only, with it on their left, shape ``(k, 2)``.
+def boundary_facets(cells: IntArray) -> IntArray:
+    """Facets of positively oriented simplices that belong to one only, shape ``(k, gdim)``.
+
+    Edges have the mesh on their left; triangles run anticlockwise, seen from outside.
 
     Raises:
-        ValueError: Two triangles run along an edge in the same direction: they overlap, or are
-            inverted.
+        ValueError: Two cells lie on the same side of a facet: they overlap, or are inverted.
     """
-    directed = np.concatenate([cells[:, [0, 1]], cells[:, [1, 2]], cells[:, [2, 0]]])
-    n = int(cells.max()) + 1 if len(cells) else 1
-    key = directed[:, 0] * n + directed[:, 1]
-    if len(np.unique(key)) != len(key):
-        raise ValueError("triangles overlap: an edge has two triangles on the same side")
-    return directed[~np.isin(key, directed[:, 1] * n + directed[:, 0])]
+    faces, number, count, wrong = _facets(cells)
+    if wrong.any():
+        raise ValueError("cells overlap: a facet has two cells on the same side")
+    return faces[count[number] == 1]
+
+
+def overlapping_facets(cells: IntArray) -> IntArray:
+    """Facets of positively oriented simplices with two cells on one side, shape ``(k, gdim)``."""
+    faces, number, _, wrong = _facets(cells)
+    return faces[np.unique(number, return_index=True)[1][wrong]]
+
+
+def facet_keys(facets: IntArray, n_points: int) -> IntArray:
+    """One number for the corners of each facet, whatever their order, shape ``(k,)``."""
+    key = np.zeros(len(facets), dtype=np.int64)
+    for corner in np.sort(facets, axis=1).T:
+        key = key * n_points + corner
+    return key
+
+
+def _facets(cells: IntArray) -> tuple[IntArray, IntArray, IntArray, npt.NDArray[np.bool_]]:
+    """Facets of all cells; number of each, then how often each number occurs and whether wrongly."""
+    if cells.shape[1] == 3:
+        around = [[0, 1], [1, 2], [2, 0]]
+    else:
+        around = [[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]]
+    faces = np.concatenate([cells[:, face] for face in around])
+    if cells.shape[1] == 3:
+        odd = faces[:, 0] > faces[:, 1]
+    else:
+        # Whether sorting the corners is an odd permutation tells the side that the cell is on.
+        odd = np.linalg.det(np.eye(3)[np.argsort(faces, axis=1)]) < 0
+    n_points = int(cells.max()) + 1 if len(cells) else 1
+    _, number, count = np.unique(
+        facet_keys(faces, n_points), return_inverse=True, return_counts=True
+    )
+    balance = np.bincount(number, np.where(odd, 1, -1), len(count))
+    return faces, number, count, (count > 2) | ((count == 2) & (balance != 0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from msolve.io.meshes.data import MeshData, boundary_edges, positively_oriented
+from msolve.io.meshes.data import MeshData, boundary_facets, positively_oriented
 from msolve.io.meshes.lattice import (
     SAME_PLACE,
     Slit,
@@ -131,7 +131,7 @@ def disc_mesh(
     number = np.concatenate([used, len(points) + np.arange(len(filled) - len(used))])
     points = np.concatenate([points, filled[len(used) :]])
     cells = positively_oriented(points, np.concatenate([triangles, number[new_triangles]]))
-    facets = _named_edges(points, boundary_edges(cells), radius, slit)
+    facets = _named_edges(points, boundary_facets(cells), radius, slit)
     nodes = {name: np.unique(edge) for name, edge in facets.items()}
     return MeshData(points, cells, nodes, facets)
 

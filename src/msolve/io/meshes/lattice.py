@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
-from msolve.io.meshes.data import boundary_edges, positively_oriented, signed_volumes
+from msolve.io.meshes.data import boundary_facets, positively_oriented, signed_volumes
 from msolve.regions import Shape
 
 Array = NDArray[np.float64]
@@ -103,7 +103,7 @@ def triangulate_lattice(
     near = (distances(points, zones) < longest)[triangles].all(axis=1).any(axis=1)
     of_crystal = sound & (radius < largest) & (edge.max(axis=1) < longest)
     triangles = _without_pinches(triangles[near & of_crystal])
-    outline = boundary_edges(triangles)
+    outline = boundary_facets(triangles)
     _check_cover(points, triangles, outline, zones, slit, longest)
     return triangles, outline
 
@@ -175,7 +175,7 @@ def distances(points: Array, zones: Sequence[Shape]) -> Array:
 def _without_pinches(triangles: IntArray) -> IntArray:
     """Drop triangles where the outline touches itself, until it is made of simple loops."""
     while True:
-        starts = boundary_edges(triangles)[:, 0]
+        starts = boundary_facets(triangles)[:, 0]
         nodes, count = np.unique(starts, return_counts=True)
         pinched = nodes[count > 1]
         if not len(pinched):
