@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "dolfinx", "petsc4py", "pydantic", "gmsh", "matplotlib", "ase")
-TRAINER = ("mace.tools", "torchmetrics", "pandas", "matplotlib", "torch._dynamo")
+TRAINER = ("mace.tools.train", "torchmetrics", "pandas", "matplotlib", "torch._dynamo")
 
 
 def imported(code, modules):
@@ -38,8 +38,12 @@ def test_mace_comes_without_its_trainer_and_does_not_keep_it_away():
         "load_mace('solver_configs/potentials/w_mace/w_mace.model')\n"
     )
     assert imported(load, TRAINER) == set()
-    later = f"{load}import mace.tools, torch._dynamo\nmace.tools.train, mace.tools.scatter"
-    assert {"mace.tools", "torch._dynamo"} <= imported(later, TRAINER)
+    later = (
+        f"{load}import mace.tools, torch._dynamo\nmace.tools.train, mace.tools.scatter.scatter_sum"
+    )
+    assert {"mace.tools.train", "torch._dynamo"} <= imported(later, TRAINER)
+    calculator = f"{load}from mace.calculators import MACECalculator"
+    assert "mace.tools.train" in imported(calculator, TRAINER)
 
 
 @pytest.mark.slow

@@ -236,41 +236,39 @@ def _as_written(device: torch.device) -> AbstractContextManager[None]:
 def _import_modules() -> None:
     """Import ``mace.modules``, without the training program that its utilities bring along.
 
-    ``mace.tools`` imports the trainer (torchmetrics, pandas, matplotlib) and torch's compiler: two thirds of the
-    time. A package of the same name that runs no code of its own stands in for it meanwhile.
+    ``mace.tools`` imports the trainer (torchmetrics, pandas, matplotlib), and that torch's compiler: two thirds of
+    the time. Here it runs when somebody asks for what only it has.
     """
-    spec = importlib.util.find_spec("mace")
-    if "mace.modules" in sys.modules or "mace.tools" in sys.modules or spec is None:
+    spec = importlib.util.find_spec("mace.tools")
+    if spec is None or "mace.tools" in sys.modules:
         importlib.import_module("mace.modules")
         return
-    importlib.import_module("mace")
-    stand_in = _Tools("mace.tools")
-    stand_in.__path__ = [
-        str(Path(place) / "tools") for place in spec.submodule_search_locations or ()
-    ]
-    sys.modules["mace.tools"] = stand_in
+    tools = importlib.util.module_from_spec(spec)
+    tools.__class__ = _Tools
+    sys.modules["mace.tools"] = sys.modules["mace"].tools = tools  # type: ignore[attr-defined]
     compiler = "torch._dynamo"
     if compiler not in sys.modules:
         sys.modules[compiler] = None  # type: ignore[assignment]  # mace does without
     try:
         importlib.import_module("mace.modules")
-        return
-    except ImportError:
-        pass  # of another version, which asks for more
     finally:
-        if sys.modules.get(compiler, stand_in) is None:
+        if sys.modules.get(compiler, tools) is None:
             del sys.modules[compiler]
-        del sys.modules["mace.tools"]
-    importlib.import_module("mace.modules")
 
 
 class _Tools(ModuleType):
-    """Names that ``mace.modules`` takes from ``mace.tools``, from the one file that has them."""
+    """The package ``mace.tools`` before its own code has run."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(importlib.import_module("mace.tools.torch_tools"), name)
+        small = importlib.import_module("mace.tools.torch_tools")  # all that mace.modules asks for
+        if hasattr(small, name):
+            return getattr(small, name)
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        assert self.__spec__ is not None and self.__spec__.loader is not None
+        self.__spec__.loader.exec_module(self)
+        return getattr(self, name)
 
 
 @contextmanager
