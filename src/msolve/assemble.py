@@ -8,7 +8,7 @@ say how. No input file is known here; a library user starts from these.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpi4py import MPI
 
@@ -25,6 +25,8 @@ from msolve.errors import CaseError
 from msolve.handshake.slab import Slab, half_layer_factor
 from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
+from msolve.loading import Scene, loads_on
+from msolve.loads import BoundaryLoads
 from msolve.parallel import bisect_owners
 from msolve.potentials import ForceModel, Potential
 from msolve.problem import CoupledProblem, Displacement, Placement
@@ -58,6 +60,7 @@ class Body:
         slab: Slab handshake for the flanks, or ``None``.
         components: Displacement components, 2 for purely planar crystals.
         gdim: Dimension of the mesh: 2, periodic along the front, or 3.
+        loads: What acts on the named parts of the mesh, instead of the far field on its outer boundary.
     """
 
     crystal: OrientedCrystal
@@ -74,6 +77,7 @@ class Body:
     slab: Slab | None = None
     components: int = 3
     gdim: int = 2
+    loads: BoundaryLoads | None = None
 
     @property
     def radius(self) -> float:
@@ -90,9 +94,12 @@ class Body:
         """Distance in the reference crystal beyond which no atom enters a site's energy [Å]."""
         return STRETCH * self.model.reach
 
-    def sites(self, beyond: float) -> Sites:
-        """All atoms of the body and within ``beyond`` [Å] of it, one period along the front."""
-        reach = self.radius + beyond
+    def sites(self, beyond: float, reach: float = np.inf) -> Sites:
+        """Atoms of the body and within ``beyond`` [Å] of it, one period along the front.
+
+        Those with a coordinate above ``reach`` [Å] are left out.
+        """
+        reach = min(self.radius + beyond, reach)
         every = self.crystal.sites(
             lambda X: self.shape.distance(X) < beyond, [(-reach, reach)] * 2, self.origin
         )
@@ -179,10 +186,13 @@ def couple(
         comm: Communicator.
         body: What is solved.
         regions: Where the atoms are.
-        mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes. Read
-            on rank 0 only.
+        mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes where the
+            body has no loads of its own. Read on rank 0 only.
         degree: Degree of the finite elements.
         prefix: PETSc options prefix.
+
+    Raises:
+        CaseError: Nothing holds the body against some rigid motion.
     """
     atoms, free, sites = _patch_atoms(body, regions)
     X = atoms.positions
@@ -191,6 +201,7 @@ def couple(
         mesh.points,
         mesh.cells,
         mesh.node_tags,
+        mesh.facet_tags,
         thickness=body.crystal.period,
         degree=degree,
     )
@@ -202,22 +213,33 @@ def couple(
         force_sites=sites,
     )
     patch = _share(comm, body, atoms, sites)
-    prescribed = space.node_tags["outer"]
+    acting = loads_on(
+        body.loads,
+        Scene(space, patch, X, regions, blend, body.crystal.crystal.atomic_volume),
+        body.predictor.displacement,
+        body.components,
+        mesh.facet_tags,
+        mesh.cell_tags,
+    )
     kinematics = build_kinematics(
         comm,
         X,
         free,
         patch.owner,
         space,
-        prescribed=prescribed,
+        prescribed=acting.prescribed,
+        held=acting.held,
         beta=blend.nodes,
         slits=body.slits,
         components=body.components,
     )
-    placement = _place(body, X, _loose(kinematics, free), prescribed)
-    forces = force_terms(patch, stored, blend)
+    placement = _place(body, X, _loose(kinematics, free), acting.prescribed)
+    placement = replace(placement, boundary=acting.boundary)
+    forces = (*force_terms(patch, stored, blend), *acting.force_loads)
     # A black box has no site energies to blend; its forces are all there is.
-    terms = forces if isinstance(body.model, ForceModel) else energy_terms(patch, stored, blend)
+    terms = forces
+    if not isinstance(body.model, ForceModel):
+        terms = (*energy_terms(patch, stored, blend), *acting.energy_loads)
     problem = CoupledProblem(kinematics, patch, stored, terms, placement)
     return Assembly(
         body=body,
@@ -307,8 +329,9 @@ def within(X: Array, of: Array, distance: float) -> BoolArray:
 
 def _patch_atoms(body: Body, regions: Regions) -> tuple[Sites, BoolArray, BoolArray]:
     """The patch's atoms, those with β < 1, and those whose energy their forces need."""
-    every = body.sites(2 * body.margin)
-    every = every.select(regions.distance(every.positions) <= regions.blend + 2 * body.margin)
+    far = regions.blend + 2 * body.margin
+    every = body.sites(2 * body.margin, max(core.extent() for core in regions.cores) + far)
+    every = every.select(regions.distance(every.positions) <= far)
     free = regions.beta(every.positions) < 1
     sites = within(every.positions, every.positions[free], body.margin)
     kept = within(every.positions, every.positions[sites], body.margin)

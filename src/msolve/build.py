@@ -7,6 +7,7 @@ Checks here are those that need the potential; all others are made when the inpu
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 from mpi4py import MPI
@@ -18,6 +19,7 @@ from ase.data import atomic_numbers, covalent_radii, reference_states
 from msolve.assemble import Assembly, Body, couple, full_atomistic
 from msolve.config import (
     AffineLoad,
+    BoundaryLoad,
     CalculatorPotential,
     Case,
     CrystalInput,
@@ -28,16 +30,19 @@ from msolve.config import Potential as PotentialInput
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import CaseError
 from msolve.handshake.slab import Slab, relax_slab
-from msolve.io.meshes import MeshData, Slit, disc_mesh, read_mesh
-from msolve.loads import Affine, KField, Predictor, Zero
+from msolve.io.meshes import MeshData, Slit, disc_mesh, size_warnings
+from msolve.loads import KField, Zero
 from msolve.parallel import all_or_none
 from msolve.potentials import Potential, load_potential
 from msolve.potentials.blackbox import BlackBox, examined
 from msolve.potentials.bulk import cauchy_born, elastic_constants, relaxed_lattice
 from msolve.regions import Ball, Grown, Regions
+from msolve.tagged import read_tagged, user_mesh
 from msolve.units import GPA, J_PER_M2, MPA_SQRT_M
 
 Array = npt.NDArray[np.float64]
+
+_log = logging.getLogger("msolve")
 
 MATCHING_LAYERS = 2.0
 """Nearest-neighbour distances of matching mesh beyond the blend."""
@@ -55,6 +60,7 @@ class Setup:
         load_scale: Factor from amplitude to reported load.
         slab: Relaxed slab of a crack's flanks, also where the handshake does not use it.
         K_G: Griffith's stress intensity [eV/Å^2.5]; ``None`` without a crack.
+        mesh: The user's mesh on rank 0, where it is the body.
     """
 
     case: Case
@@ -64,6 +70,7 @@ class Setup:
     load_scale: float
     slab: Slab | None
     K_G: float | None
+    mesh: MeshData | None = None
 
     @property
     def regions(self) -> Regions:
@@ -92,8 +99,9 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
     """Load the potential and find the crystal, its constants, its surfaces and the loads. Collective.
 
     Raises:
-        CaseError: The case does not fit the potential.
+        CaseError: The case does not fit the potential, or its mesh.
     """
+    mesh, given = user_mesh(case, comm)
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     local_rank = node.rank  # ranks of a node take its GPUs in turn
     node.Free()
@@ -104,7 +112,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
         crack = case.defect.kind == "crack"
         cleavage = crystal.cleavage() if crack else None
         origin = np.zeros(3) if cleavage is None else cleavage.origin
-        slab, K_G, far_field = None, None, _affine(case)
+        slab, K_G, far_field = None, None, given.far_field
         if cleavage is not None:
             # Each half four cutoffs deep: the two surfaces do not know of each other.
             slab = relax_slab(model, crystal, origin, 4 * model.cutoff)
@@ -121,15 +129,16 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             material=bulk,
             C=C,
             far_field=far_field,
-            predictor=far_field if case.load.predictor else Zero(),
-            shape=Ball((0.0, 0.0, 0.0), case.domain.radius),
+            predictor=far_field if getattr(case.load, "predictor", False) else Zero(),
+            shape=given.shape,
             vacancies=np.array(case.vacancies).reshape(-1, 3),
             crack=crack,
             half_gap=cleavage.half_gap if cleavage is not None else 0.0,
             slab=slab if case.coupling.handshake.kind == "slab" else None,
             components=2 if case.crystal.structure == "triangular" else 3,
+            loads=given.loads,
         )
-        setup = _with_loads(case, body, slab, K_G)
+        setup = replace(_with_loads(case, body, slab, K_G), mesh=mesh)
         _check_reach(setup)
     return setup
 
@@ -236,14 +245,8 @@ def _guess(structure: str, number: int) -> float:
     return float(2 * covalent_radii[number] / neighbours.get(structure, 1.0))
 
 
-def _affine(case: Case) -> Predictor | None:
-    if not isinstance(case.load, AffineLoad):
-        return None
-    return Affine(case.load.deformation)
-
-
 def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) -> Setup:
-    if isinstance(case.load, AffineLoad):
+    if isinstance(case.load, AffineLoad | BoundaryLoad):
         return Setup(case, body, tuple(case.load.steps), "1", 1.0, slab, K_G)
     assert K_G is not None and isinstance(case.load, KFieldLoad)
     loads = tuple(K.absolute(K_G) for K in case.load.K)
@@ -255,7 +258,16 @@ def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) ->
 def _check_reach(setup: Setup) -> None:
     if not setup.case.coupled:
         return
-    problems = setup.regions.check_fits(setup.body.shape, 2 * setup.body.margin)
+    body, regions = setup.body, setup.regions
+    problems = regions.check_fits(body.shape, 2 * body.margin)
+    if not problems:
+        reach = max(core.extent() for core in regions.cores)
+        X = body.sites(0.0, reach).positions
+        problems = [
+            f"regions: core {k} holds no atom of the body; it must lie inside and be larger"
+            for k, core in enumerate(regions.cores)
+            if not np.any(core.distance(X) <= 0)
+        ]
     if problems:
         raise CaseError(problems)
 
@@ -263,16 +275,13 @@ def _check_reach(setup: Setup) -> None:
 def _mesh(setup: Setup) -> MeshData:
     case, body = setup.case, setup.body
     given = case.mesh
+    near = body.crystal.nearest_neighbour_distance
     if given.kind == "file":
-        assert given.file is not None
-        mesh = read_mesh(case.path(given.file))
-        if "outer" not in mesh.node_tags:
-            raise CaseError(
-                [f"mesh.file = {given.file}: has no physical group 'outer' for its outer boundary"]
-            )
+        mesh = setup.mesh or read_tagged(case, body.loads)
+        for warning in size_warnings(mesh, setup.regions, near):
+            _log.warning(warning)
         return mesh
     assert case.regions is not None
-    near = body.crystal.nearest_neighbour_distance
     margin = case.regions.blend + MATCHING_LAYERS * near
     zones = [
         Ball(zone.centre, zone.radius + margin) if isinstance(zone, Ball) else Grown(zone, margin)

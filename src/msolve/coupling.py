@@ -32,11 +32,13 @@ class Snapshot:
         positions: Positions of the patch's local atoms, shape ``(n_atoms, 3)`` [Å].
         nodes: Corrector at the local mesh nodes, shape ``(n_nodes, 3)`` [Å].
         background: Gradient of the predictor at the quadrature points, shape ``(n_cells, n_q, 3, 3)``.
+        load: Load parameter.
     """
 
     positions: Array
     nodes: Array
     background: Array
+    load: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,44 @@ class DensityTerm:
 
     def _scaled(self, gradient: Array) -> Array:
         return gradient if self.rows is None else self.rows[:, None] * gradient
+
+
+@dataclass(frozen=True)
+class LoadTerm:
+    """Dead loads: -t Σ f · u over nodes and atoms, whose gradient -t f does not depend on the state.
+
+    Attributes:
+        patch: Distributed atoms.
+        X: Reference positions of all atoms, shape ``(n_atoms, 3)`` [Å].
+        on_atoms: Force on each atom at amplitude 1, shape ``(n_atoms, 3)`` [eV/Å].
+        on_nodes: This rank's share of the force on each local node, shape ``(n_nodes, 3)`` [eV/Å].
+    """
+
+    patch: Patch
+    X: Array
+    on_atoms: Array
+    on_nodes: Array
+
+    repeatable: ClassVar[bool] = True
+
+    @property
+    def conservative(self) -> bool:
+        """Dead loads have a potential."""
+        return True
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``."""
+        local, n_owned = self.patch.local, self.patch.n_owned
+        atoms = np.zeros_like(at.positions)
+        atoms[:n_owned] = -at.load * self.on_atoms[local[:n_owned]]
+        nodes = -at.load * self.on_nodes
+        energy = np.sum(atoms * (at.positions - self.X[local])) + np.sum(nodes * at.nodes)
+        return Contribution(float(energy), on_atoms=atoms, on_nodes=nodes)
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+        nothing = Contribution(0.0, np.zeros_like(at.positions), np.zeros_like(at.nodes))
+        return lambda atoms, nodes: nothing
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,7 @@ class _Sum:
         return (
             self.terms is terms
             and self.at.background is at.background
+            and self.at.load == at.load
             and np.array_equal(self.at.positions, at.positions)
             and np.array_equal(self.at.nodes, at.nodes)
         )
@@ -187,7 +188,7 @@ class CoupledProblem:
         if self.patch.needs_rebuild(y):
             self._renew_lists(z, t)
             return self.snapshot(z, t)
-        return Snapshot(y, base[1] + nodes, base[2])
+        return Snapshot(y, base[1] + nodes, base[2], t)
 
     def _renew_lists(self, z: PETSc.Vec, t: float) -> None:
         everywhere = self.gather(z, t)
@@ -283,7 +284,7 @@ class CoupledProblem:
         cached = self._cache.get("base")
         if isinstance(cached, tuple) and cached[0] == key:
             return cached[1]
-        base = (self._atom_base(lift.local, t), self._node_base(t), self._background(t))
+        base = (self._atom_base(lift.local, t), self.node_base(t), self._background(t))
         self._cache["base"] = (key, base)
         return base
 
@@ -300,7 +301,8 @@ class CoupledProblem:
         )
         return base + self._interpolated_boundary(t)[atoms]
 
-    def _node_base(self, t: float) -> Array:
+    def node_base(self, t: float) -> Array:
+        """Corrector of the local nodes at zero unknowns, that of the boundary, ``(n_local, 3)`` [Å]."""
         space = self.kinematics.space
         if space is None:
             return np.zeros((0, 3))
@@ -323,7 +325,7 @@ class CoupledProblem:
         v, y = kinematics.interpolation.createVecRight(), kinematics.interpolation.createVecLeft()
         space = kinematics.space
         assert space is not None
-        v.array[:] = self._node_base(t)[: space.n_owned_nodes, : space.block].ravel()
+        v.array[:] = self.node_base(t)[: space.n_owned_nodes, : space.block].ravel()
         kinematics.interpolation.mult(v, y)
         comm = kinematics.unknowns.comm
         for atoms, moved in comm.allgather((kinematics.owned_atoms, y.array.reshape(-1, 3).copy())):

@@ -36,6 +36,7 @@ from msolve.solvers import (
     correct,
     descend,
     find_root,
+    follow_boundary,
     lowest_mode,
     minimise,
     with_ghost_force_correction,
@@ -91,8 +92,10 @@ def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Sett
         done = residuals[-1] <= case.coupling.correction_tolerance and reports[-1].converged
         energy = corrected.evaluate(z, t, z.duplicate())
         return Solved(corrected, tuple(reports), residuals[-1], energy, done)
-    predictor = z.duplicate()
-    predictor.set(0.0)
+    # Loads on tags have no predictor but the elastic state that the step starts from.
+    predictor = z.copy()
+    if assembly.body.loads is None:
+        predictor.set(0.0)
     corrected = with_ghost_force_correction(problem, assembly.force_terms, predictor, t)
     report = minimise(corrected, z, t, M, settings)
     if method == "bgfc":
@@ -226,10 +229,13 @@ def _load_steps(
     case = setup.case
     z = assembly.problem.kinematics.unknowns.vector()
     steps: list[Step] = []
+    before = 0.0
     for index, t in enumerate(setup.loads):
         log.seconds.clear()
         spent = assembly.potential_seconds()
         with log.phase("solve"):
+            follow_boundary(assembly.problem, z, before, t, setup.body.C, assembly.preconditioner)
+            before = t
             solved = solve(assembly, case, z, t, settings)
         eigenvalue = None
         if case.solver.stability:

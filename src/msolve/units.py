@@ -109,6 +109,17 @@ STRESS_INTENSITY = Dimension(
     },
     "1.5 MPa*m^0.5",
 )
+FORCE_DENSITY = Dimension(
+    "force per volume",
+    "eV/angstrom^4",
+    {
+        "eV/angstrom^4": 1.0,
+        "N/m^3": 1e-40 / JOULE_PER_EV,
+        "eV/Å^4": 1.0,
+        "eV/Å⁴": 1.0,
+    },
+    "1e-6 eV/angstrom^4",
+)
 STRAIN = Dimension("strain", "", {"%": 0.01}, "3 %", bare=True)
 
 _FLOAT = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?\.?(?:inf|nan)"

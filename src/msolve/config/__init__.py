@@ -8,7 +8,15 @@ the same model. Nothing is built here: no potential is loaded, no mesh made, no 
 
 from msolve.config.case import Case
 from msolve.config.loading import case_from_dict, load_case
-from msolve.config.loads import AffineLoad, KFieldLoad, Strain
+from msolve.config.loads import (
+    AffineLoad,
+    BodyForceInput,
+    BoundaryLoad,
+    HeldInput,
+    KFieldLoad,
+    Strain,
+    TractionInput,
+)
 from msolve.config.potentials import (
     CalculatorPotential,
     KimPotential,
@@ -34,6 +42,8 @@ from msolve.config.sections import (
 __all__ = [
     "AffineLoad",
     "BallCore",
+    "BodyForceInput",
+    "BoundaryLoad",
     "BoxCore",
     "CalculatorPotential",
     "CapsuleCore",
@@ -45,6 +55,7 @@ __all__ = [
     "Defect",
     "Domain",
     "Handshake",
+    "HeldInput",
     "KFieldLoad",
     "KimPotential",
     "LammpsPotential",
@@ -57,6 +68,7 @@ __all__ = [
     "Solver",
     "Strain",
     "StressIntensity",
+    "TractionInput",
     "case_from_dict",
     "load_case",
     "reference",

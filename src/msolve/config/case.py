@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from msolve.config.checks import problems_of
-from msolve.config.loads import AffineLoad, KFieldLoad
+from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
 from msolve.config.potentials import AnyPotential
 from msolve.config.regions import RegionsInput
 from msolve.config.sections import (
@@ -43,13 +43,16 @@ class Case(Section):
     )
     crystal: CrystalInput = Field(description="Crystal and orientation.")
     potential: AnyPotential = Field(description="Interatomic potential.")
-    domain: Domain = Field(description="Size of the body.")
+    domain: Domain | None = Field(
+        default=None,
+        description="Size of the body; without it, with mesh.kind = file, the body is the mesh.",
+    )
     regions: RegionsInput | None = Field(
         default=None, description="Atomistic zones; needed by all methods but `atomistic`."
     )
     mesh: Mesh = Field(default=Mesh(), description="Finite-element mesh.")
     defect: Defect = Field(default=Defect(), description="Vacancies or a crack.")
-    load: Annotated[AffineLoad | KFieldLoad, Field(discriminator="kind")] = Field(
+    load: Annotated[AffineLoad | KFieldLoad | BoundaryLoad, Field(discriminator="kind")] = Field(
         description="What happens at the outer boundary."
     )
     coupling: Coupling = Field(default=Coupling(), description="Coupling method.")

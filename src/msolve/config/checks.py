@@ -11,8 +11,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from msolve.config.loads import KFieldLoad
+from msolve.config.loads import BoundaryLoad, KFieldLoad
 from msolve.config.potentials import Potential
 
 if TYPE_CHECKING:
@@ -75,10 +76,18 @@ def _file_problems(case: Case) -> list[str]:
             f"coupling.method = {case.coupling.method}: blends site energies, and potential.kind = "
             f"{potential.kind} gives forces only; bqcf or atomistic would do"
         )
-    if case.coupled and mesh.kind == "file" and mesh.file is None:
+    if (case.coupled or case.domain is None) and mesh.kind == "file" and mesh.file is None:
         problems.append("mesh.file: missing; mesh.kind = file needs it")
     if mesh.kind != "file" and mesh.file is not None:
         problems.append(f"mesh.file = {mesh.file}: needs mesh.kind = file")
+    if mesh.kind != "file" and mesh.unit != "angstrom":
+        problems.append(f"mesh.unit = {mesh.unit}: only with mesh.kind = file")
+    if case.domain is None and mesh.kind != "file":
+        problems.append("domain: missing; the radius of the body, or mesh.kind = file to be it")
+    elif case.domain is None and case.defect.kind == "crack":
+        problems.append(
+            "domain: missing; defect.kind = crack needs a disc, also in a mesh of yours"
+        )
     return problems
 
 
@@ -93,16 +102,39 @@ def _load_problems(case: Case) -> list[str]:
                 f"load.mode = {list(load.mode)}: the first number, of K_I, must not be negative, "
                 "because K_I < 0 closes the crack, and one of the three must not be zero"
             )
+    elif isinstance(load, BoundaryLoad):
+        problems += _boundary_problems(load)
+        if defect.kind == "crack":
+            problems.append("load.kind = boundary: not with defect.kind = crack; k_field would do")
     elif (load.F is None) == (load.strain is None):
         problems.append("load: needs either F or strain")
-    elif (load.deformation[:, 2] != (0.0, 0.0, 1.0)).any():
-        problems.append(
-            f"load.F: its third column is {load.deformation[:, 2].tolist()}, needs [0, 0, 1]: the "
-            "period along x3 stays that of the crystal at rest"
-        )
+    else:
+        problems += _front_problems("load.F", load.deformation)
     if defect.kind != "vacancy" and defect.positions:
         problems.append("defect.positions: only with defect.kind = vacancy")
     return problems
+
+
+def _boundary_problems(load: BoundaryLoad) -> list[str]:
+    problems = []
+    for k, held in enumerate(load.displacement):
+        key = f"load.displacement.{k}"
+        if (held.value is None) == (held.F is None):
+            problems.append(f"{key}: needs either value or F")
+        elif held.F is not None:
+            problems += _front_problems(f"{key}.F", np.array(held.F))
+        elif held.value == (None, None, None):
+            problems.append(f"{key}.value: holds nothing; leave the entry out")
+    return problems
+
+
+def _front_problems(key: str, F: NDArray[np.float64]) -> list[str]:
+    if (F[:, 2] == (0.0, 0.0, 1.0)).all():
+        return []
+    return [
+        f"{key}: its third column is {F[:, 2].tolist()}, needs [0, 0, 1]: the period along x3 "
+        "stays that of the crystal at rest"
+    ]
 
 
 def _region_problems(case: Case) -> list[str]:
@@ -120,7 +152,8 @@ def _region_problems(case: Case) -> list[str]:
             "'8 angstrom' would do, or method bqcf"
         )
     cores = [core.region() for core in regions.all_cores]
-    for index, core in enumerate(cores):
+    for index, core in enumerate(cores if case.domain else []):
+        assert case.domain is not None
         extent = core.extent() + regions.blend
         if extent >= case.domain.radius:
             key = "core_radius" if regions.core_radius is not None else f"cores.{index}"
@@ -143,7 +176,8 @@ def _region_problems(case: Case) -> list[str]:
 
 
 def _size_problems(case: Case) -> list[str]:
-    radius, problems = case.domain.radius, []
+    problems = []
+    radius = math.inf if case.domain is None else case.domain.radius
     for x, y, _ in case.vacancies:
         if math.hypot(x, y) >= radius:
             problems.append(f"defect.positions: ({x:g}, {y:g}) angstrom lies outside the domain")

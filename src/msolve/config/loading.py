@@ -81,7 +81,10 @@ def case_from_dict(
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that collects keys given twice, where YAML would silently keep the last."""
+    """Safe YAML that collects keys given twice, where YAML would silently keep the last.
+
+    Keys are words, also those that YAML takes for true or false.
+    """
 
     def __init__(self, text: str):
         super().__init__(text)
@@ -94,6 +97,8 @@ class _Loader(yaml.SafeLoader):
             if key in seen:
                 self.repeated.append(f"{key}: given twice, in lines {seen[key]} and {line}")
             seen[key] = line
+            if key_node.tag == "tag:yaml.org,2002:bool":
+                key_node.tag = "tag:yaml.org,2002:str"  # a key is never true: `on` is a word
         return super().construct_mapping(node, deep)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""The loads of an input: fields imposed on the whole outer boundary."""
+"""The loads of an input: fields on the whole outer boundary, or loads on the named parts of a mesh."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from pydantic import Field
 
 from msolve.config.quantities import (
     Coordinate,
+    Displacement,
+    ForceDensity,
     Fractions,
     Intensities,
     Matrix,
     StrainValue,
+    TractionVector,
 )
 from msolve.config.sections import Flag, Section
 
@@ -84,3 +87,46 @@ class KFieldLoad(Section):
     predictor: Flag = Field(
         default=True, description="Whether the unknowns correct the K-field, or start from zero."
     )
+
+
+class HeldInput(Section):
+    """A named part of the mesh whose displacement is prescribed, as a whole or by components."""
+
+    on: str = Field(description="Physical group of points or of the boundary.")
+    value: Displacement | None = Field(
+        default=None, description="Displacement at full load; null components are free."
+    )
+    F: Matrix | None = Field(
+        default=None,
+        description="Instead of `value`: u = (F - 1) X at full load, all components; its third "
+        "column is 0, 0, 1 in quasi-two-dimensional problems.",
+    )
+
+
+class TractionInput(Section):
+    """A dead load on a named part of the boundary, per area of the undeformed body."""
+
+    on: str = Field(description="Physical group of the boundary.")
+    value: TractionVector = Field(description="Traction at full load.")
+
+
+class BodyForceInput(Section):
+    """A dead load inside, per volume of the undeformed body."""
+
+    on: str = Field(default="all", description="Physical group of cells; `all` is the whole body.")
+    value: ForceDensity = Field(description="Force per volume at full load.")
+
+
+class BoundaryLoad(Section):
+    """Displacements, tractions and body forces on the named parts of a mesh; the rest is free."""
+
+    kind: Literal["boundary"] = Field(description="Loads on tags of the mesh.")
+    steps: Fractions = Field(
+        default=(1.0,), description="Load steps, as fractions of the full load."
+    )
+    displacement: tuple[HeldInput, ...] = Field(
+        default=(),
+        description="Where two hold the same component of a node, the later counts.",
+    )
+    traction: tuple[TractionInput, ...] = Field(default=(), description="Dead loads.")
+    body_force: tuple[BodyForceInput, ...] = Field(default=(), description="Dead loads inside.")

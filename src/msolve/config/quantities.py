@@ -16,7 +16,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator
 
-from msolve.units import GRADIENT, LENGTH, STRAIN, STRESS_INTENSITY, split
+from msolve.units import (
+    FORCE_DENSITY,
+    GRADIENT,
+    LENGTH,
+    STRAIN,
+    STRESS,
+    STRESS_INTENSITY,
+    Dimension,
+    split,
+)
 
 RELATIVE_UNIT = "K_G"
 
@@ -167,6 +176,31 @@ def _point(written: object) -> tuple[float, float, float]:
     return (read[0], read[1], read[2] if len(read) == 3 else 0.0)
 
 
+def _components(
+    dimension: Dimension, free: bool = False
+) -> Callable[[object], tuple[float | None, ...]]:
+    """Reads a vector of three quantities; with ``free``, null components are left free."""
+
+    def read(written: object) -> tuple[float | None, ...]:
+        if not isinstance(written, (list, tuple)) or len(written) != 3:
+            also = " or null" if free else ""
+            raise ValueError(f"needs three values, each a {dimension.name}{also}")
+        found: list[float | None] = []
+        for one in written:
+            if one is None and free:
+                found.append(None)
+            else:
+                zero = one == 0 and not isinstance(one, (bool, str))
+                found.append(0.0 if zero else dimension.value(one))
+        return tuple(found)
+
+    return read
+
+
+def _components_text(dimension: Dimension) -> Callable[[Any], list[str | None]]:
+    return lambda values: [None if x is None else dimension.text(x) for x in values]
+
+
 def _vectors(written: object) -> tuple[tuple[float, float, float], ...]:
     if not isinstance(written, (list, tuple)) or len(written) != 3:
         raise ValueError("needs three lattice vectors, each of three lengths")
@@ -265,6 +299,20 @@ LargestSize = Annotated[
     *_typed(_or_word("unbounded", _positive), "length > 0, or `unbounded`", _length_text),
 ]
 Point = Annotated[tuple[float, float, float], *_typed(_point, "two or three lengths", _point_text)]
+Displacement = Annotated[
+    tuple[float | None, float | None, float | None],
+    *_typed(
+        _components(LENGTH, free=True), "three lengths, null where free", _components_text(LENGTH)
+    ),
+]
+TractionVector = Annotated[
+    tuple[float, float, float],
+    *_typed(_components(STRESS), "three stresses", _components_text(STRESS)),
+]
+ForceDensity = Annotated[
+    tuple[float, float, float],
+    *_typed(_components(FORCE_DENSITY), "three forces per volume", _components_text(FORCE_DENSITY)),
+]
 Vectors = Annotated[
     tuple[tuple[float, float, float], ...],
     *_typed(_vectors, "three vectors of lengths", lambda rows: [_point_text(row) for row in rows]),

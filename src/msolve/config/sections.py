@@ -85,7 +85,10 @@ class CrystalInput(Section):
 
 
 class Domain(Section):
-    """The body: a disc around the origin, one lattice period thick, periodic along the front."""
+    """The body: a disc around the origin, one lattice period thick, periodic along the front.
+
+    Must be given, unless the mesh comes from a file: then the body may be what that mesh covers.
+    """
 
     radius: PositiveLength = Field(description="Radius of the disc.")
 
@@ -115,8 +118,11 @@ class Mesh(Section):
     )
     file: str | None = Field(
         default=None,
-        description="Mesh in gmsh's format, relative to the input file, lengths in angstrom; its "
-        "physical groups `outer`, `upper_flank`, `lower_flank` name the boundary.",
+        description="Mesh in gmsh's format, relative to the input file; loads act on its physical "
+        "groups.",
+    )
+    unit: Literal["angstrom", "nm", "um"] = Field(
+        default="angstrom", description="Unit of length of `file`."
     )
     degree: Literal[1, 2] = Field(default=1, description="Polynomial degree of the displacement.")
 

@@ -101,6 +101,11 @@ class DisplacementSpace:
         """Local nodes of each owned cell, shape ``(n_cells, nodes_per_cell)``."""
         return np.asarray(self.V.dofmap.list[: self.n_cells], dtype=np.int64)
 
+    def cell_corners(self) -> IntArray:
+        """Vertices of each owned cell in the numbers of the mesh as it was handed in, ``(n_cells, gdim + 1)``."""
+        original = np.asarray(self.mesh.geometry.input_global_indices, dtype=np.int64)
+        return original[self.mesh.geometry.dofmap[: self.n_cells]]
+
     def cell_vertices(self) -> Array:
         """Vertex positions of each owned cell, shape ``(n_cells, gdim + 1, gdim)`` [Å]."""
         x = self.mesh.geometry.x[:, : self.gdim]
@@ -137,6 +142,25 @@ class DisplacementSpace:
             weights of the cell that holds it, ``(m, nodes_per_cell)``; smallest barycentric
             coordinate, ``(m,)``, to let the caller choose between ranks.
         """
+        point, cell, local, inside = self.find_cells(X)
+        weights = scalar_element(self.gdim, self.degree).tabulate(0, np.clip(local, 0, 1))[
+            0, :, :, 0
+        ]
+        # Round-off must not tie an atom to a node of another cell, least of all across a crack.
+        weights[np.abs(weights) < 1e-9] = 0.0
+        weights /= weights.sum(axis=1, keepdims=True)
+        return point, self.global_nodes()[self.cell_nodes()[cell]], weights, inside
+
+    def find_cells(self, X: Array) -> tuple[IntArray, IntArray, Array, Array]:
+        """Which owned cell of this rank holds each point. Rank-local.
+
+        Args:
+            X: Points, shape ``(n, 3)`` [Å].
+
+        Returns:
+            ``(point, cell, local, inside)``: index of each point that was found, owned cell, reference
+            coordinates in it ``(m, gdim)``, smallest barycentric coordinate ``(m,)``.
+        """
         tree = geometry.bb_tree(self.mesh, self.mesh.topology.dim, padding=1e-6)
         flat = np.zeros((len(X), 3))
         flat[:, : self.gdim] = X[:, : self.gdim]  # a 2-D mesh lies at x3 = 0, atoms do not
@@ -154,15 +178,7 @@ class DisplacementSpace:
         point, cell, local, inside = point[order], cell[order], local[order], inside[order]
         first = np.unique(point, return_index=True)[1]
         keep = first[inside[first] > -1e-7]
-        point, cell, local, inside = point[keep], cell[keep], local[keep], inside[keep]
-        weights = scalar_element(self.gdim, self.degree).tabulate(0, np.clip(local, 0, 1))[
-            0, :, :, 0
-        ]
-        # Round-off must not tie an atom to a node of another cell, least of all across a crack.
-        weights[np.abs(weights) < 1e-9] = 0.0
-        weights /= weights.sum(axis=1, keepdims=True)
-        nodes = self.global_nodes()[self.cell_nodes()[cell]]
-        return point.astype(np.int64), nodes, weights, inside
+        return point[keep].astype(np.int64), cell[keep], local[keep], inside[keep]
 
 
 def scalar_element(gdim: int, degree: int) -> Any:
@@ -178,6 +194,7 @@ def build_space(
     points: Array,
     cells: IntArray,
     node_tags: dict[str, IntArray],
+    facet_tags: dict[str, IntArray] | None = None,
     *,
     thickness: float,
     degree: int = 1,
@@ -188,8 +205,9 @@ def build_space(
         comm: Communicator that shares the mesh.
         points: Vertices, shape ``(n, gdim)`` [Å]; read on rank 0 only.
         cells: Simplices, shape ``(m, gdim + 1)``; read on rank 0 only.
-        node_tags: Name -> vertices; read on rank 0 only. An edge or face whose vertices all carry a tag passes
-            it on to the nodes inside it.
+        node_tags: Name -> vertices; read on rank 0 only.
+        facet_tags: Name -> boundary facets by their vertices, shape ``(k, gdim)``; read on rank 0 only. They pass
+            the tag of their vertices on to the nodes inside their edges.
         thickness: Length along the front [Å]; 1 in 3-D.
         degree: Polynomial degree, 1 or 2. Integrals use one point for linear elements, whose gradient is
             constant, and the rule of degree 2 for quadratic ones.
@@ -197,9 +215,8 @@ def build_space(
     Raises:
         CaseError: There are more ranks than cells.
     """
-    gdim, n_cells, tags = comm.bcast(
-        (points.shape[1], len(cells), node_tags) if comm.rank == 0 else None, root=0
-    )
+    told = (points.shape[1], len(cells), node_tags, facet_tags or {}) if comm.rank == 0 else None
+    gdim, n_cells, tags, facets = comm.bcast(told, root=0)
     if n_cells < comm.size:
         raise CaseError(
             [f"mesh: has {n_cells} cells for {comm.size} ranks; use fewer ranks or a finer mesh"]
@@ -216,7 +233,7 @@ def build_space(
         V=V,
         thickness=thickness,
         quadrature_degree=degree,
-        node_tags=_local_tags(domain, V, tags),
+        node_tags=_local_tags(domain, V, tags, facets),
         cell_index=original,
     )
 
@@ -269,18 +286,46 @@ def _create_mesh(comm: MPI.Comm, cells: IntArray, x: Array, element: Any) -> Any
     return mesh.create_mesh(comm, **{k: v for k, v in arguments.items() if k in names})
 
 
-def _local_tags(domain: Any, V: Any, tags: dict[str, IntArray]) -> dict[str, IntArray]:
-    """Vertex tags of the input, carried over to the nodes of the space. Every node lies in an owned cell."""
+def _local_tags(
+    domain: Any, V: Any, tags: dict[str, IntArray], facets: dict[str, IntArray]
+) -> dict[str, IntArray]:
+    """Tags of the input, carried over to the nodes of the space. Every node lies in an owned cell."""
     original = np.asarray(domain.geometry.input_global_indices)
     n_cells = domain.topology.index_map(domain.topology.dim).size_local
-    vertices, nodes = domain.geometry.dofmap[:n_cells], V.dofmap.list[:n_cells]
+    vertices = original[domain.geometry.dofmap[:n_cells]]
+    nodes = np.asarray(V.dofmap.list[:n_cells], dtype=np.int64)
     reference = scalar_element(domain.geometry.dim, V.ufl_element().degree).points
-    # A node inherits a tag when each vertex that it lies between (non-zero barycentric coordinate) has it.
-    between = np.abs(np.column_stack([1 - reference.sum(axis=1), reference])) > 1e-9
+    corner = [int(np.argmax(np.abs(reference - x).sum(axis=1) < 1e-9)) for x in _corners(reference)]
+    # An inner edge may join two vertices of the boundary: only edges of tagged facets pass a tag on.
+    ends = [np.flatnonzero(row) for row in _between(reference)]
+    middle = [k for k in range(len(reference)) if len(ends[k]) == 2]
     out = {}
     for name, tagged in tags.items():
-        has = np.isin(original, tagged)[vertices]
-        out[name] = np.unique(nodes[(has[:, None, :] | ~between[None]).all(axis=2)]).astype(
-            np.int64
-        )
+        found = [nodes[:, corner][np.isin(vertices, tagged)]]
+        edges = edge_keys(facets[name]) if name in facets else np.zeros(0)
+        for k in middle:
+            found.append(nodes[np.isin(pair_keys(vertices[:, ends[k]]), edges), k])
+        out[name] = np.unique(np.concatenate(found))
     return out
+
+
+def edge_keys(facets: IntArray) -> IntArray:
+    """One number for each edge of some facets ``(k, gdim)``."""
+    n = facets.shape[1]
+    pairs = [facets[:, [i, j]] for i in range(n) for j in range(i)]
+    return pair_keys(np.concatenate(pairs).reshape(-1, 2))
+
+
+def pair_keys(pairs: IntArray) -> IntArray:
+    """One number for each pair of vertices ``(k, 2)``, whatever their order; vertices are below 2³¹."""
+    low, high = pairs.min(axis=1), pairs.max(axis=1)
+    return np.asarray(high * 2**31 + low, dtype=np.int64)
+
+
+def _corners(reference: Array) -> Array:
+    return np.vstack([np.zeros(reference.shape[1]), np.eye(reference.shape[1])])
+
+
+def _between(reference: Array) -> BoolArray:
+    """Which vertices each reference point lies between: those with a barycentric coordinate that is not zero."""
+    return np.abs(np.column_stack([1 - reference.sum(axis=1), reference])) > 1e-9

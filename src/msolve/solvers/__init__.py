@@ -13,6 +13,7 @@ from msolve.solvers.mode import lowest_mode
 from msolve.solvers.nonlinear import correct, find_root, minimise, with_ghost_force_correction
 from msolve.solvers.preconditioner import Preconditioner
 from msolve.solvers.settings import Options, Report, Settings
+from msolve.solvers.start import follow_boundary
 
 __all__ = [
     "Options",
@@ -22,6 +23,7 @@ __all__ = [
     "correct",
     "descend",
     "find_root",
+    "follow_boundary",
     "lowest_mode",
     "minimise",
     "with_ghost_force_correction",

@@ -10,5 +10,16 @@ crystal's sites.
 from msolve.io.meshes.data import MeshData, mesh_quality
 from msolve.io.meshes.disc import Slit, disc_mesh
 from msolve.io.meshes.read import read_mesh
+from msolve.io.meshes.user import held_facets, missing_tags, size_warnings, with_outer
 
-__all__ = ["MeshData", "Slit", "disc_mesh", "mesh_quality", "read_mesh"]
+__all__ = [
+    "MeshData",
+    "Slit",
+    "disc_mesh",
+    "held_facets",
+    "mesh_quality",
+    "missing_tags",
+    "read_mesh",
+    "size_warnings",
+    "with_outer",
+]
