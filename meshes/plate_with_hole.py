@@ -16,7 +16,7 @@ import gmsh
 
 SIDE = 40.0
 HOLE = 6.0
-PLACE = (10.5, 0.0)
+PLACE = (10.7, 0.0)
 """Middle of the zone that is as fine as the lattice."""
 
 FINEST, AT_HOLE, COARSEST = 0.28, 0.6, 2.5

@@ -18,7 +18,7 @@ import numpy as np
 from msolve.assemble import Assembly, Body, couple
 from msolve.crystal import Crystal
 from msolve.handshake.slab import relax_slab
-from msolve.io.meshes import Slit, disc_mesh
+from msolve.io.meshes import MeshData, Slit, disc_mesh
 from msolve.loads import Affine, KField, Zero
 from msolve.potentials import load_potential
 from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
@@ -133,3 +133,25 @@ def solution_in_closed_form(assembly, t=1.0):
     corrector = place.far_field.displacement(X, t) - place.predictor.displacement(X, t)
     z.array[:] = corrector[:, : unknowns.components].ravel()
     return z
+
+
+def plate(width, height, n, m, tags=True) -> MeshData:
+    """A rectangle around the origin in n x m cells of two triangles, its sides and a corner named."""
+    x, y = np.linspace(-width / 2, width / 2, n + 1), np.linspace(-height / 2, height / 2, m + 1)
+    points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+    number = np.arange((n + 1) * (m + 1)).reshape(n + 1, m + 1)
+    a, b, c, d = number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]
+    halves = [np.stack(corners, axis=-1).reshape(-1, 3) for corners in ((a, b, c), (a, c, d))]
+    lines = {"left": number[0], "right": number[-1], "bottom": number[:, 0], "top": number[:, -1]}
+    facets = {name: np.column_stack([line[:-1], line[1:]]) for name, line in lines.items()}
+    nodes = {name: np.sort(line) for name, line in lines.items()} | {"corner": number[:1, 0]}
+    cells = np.concatenate(halves)
+    upper = np.flatnonzero(points[cells].mean(axis=1)[:, 1] > 0)
+    return MeshData(points, cells, nodes, facets, {"upper half": upper})
+
+
+def loaded_plate(model, mesh, loads, *, core, blend, degree=1, comm=MPI.COMM_SELF) -> Assembly:
+    """A plate of a perfect crystal with a core of atoms at its middle, under loads on its tags."""
+    body = replace(perfect(model, np.eye(3), 1.0), shape=mesh.outline(), loads=loads)
+    regions = Regions((Ball((0.0, 0.0, 0.0), core),), blend)
+    return couple(comm, body, regions, mesh, degree=degree)

@@ -113,6 +113,10 @@ class Body:
                     f"defect.positions: {self.vacancies[far][0].tolist()}: no site of the crystal is near"
                 ]
             )
+        if len(np.unique(gone)) < len(gone):
+            twice = np.flatnonzero(np.bincount(gone) > 1)[0]
+            at = every.positions[twice].round(2).tolist()
+            raise CaseError([f"defect.positions: two points take the same atom, that at {at}"])
         keep = np.ones(len(every), dtype=bool)
         keep[gone] = False
         return every.select(keep)

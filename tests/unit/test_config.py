@@ -129,6 +129,31 @@ def test_homogeneous_loads(folder):
     assert load(F=F, steps=[0.5, 1]).steps == (0.5, 1.0)
 
 
+def test_loads_on_tags_and_a_key_that_yaml_takes_for_true(write):
+    text = """
+    crystal: {structure: bcc, element: W, orientation: {x1: [1, 0, 0], x3: [0, 0, 1]}}
+    potential: {kind: eam, file: w.eam.fs}
+    mesh: {kind: file, file: disc.msh, unit: nm}
+    regions: {core_radius: 9 angstrom}
+    load:
+      kind: boundary
+      displacement:
+        - {on: bottom, value: [null, 0, 1 nm]}
+      traction:
+        - {on: top, value: [0, 1 GPa, 0]}
+      body_force:
+        - value: [0, 1e12 N/m^3, 0]
+    """
+    case = load_case(write(text))
+    (held,), (pull,), (weight,) = case.load.displacement, case.load.traction, case.load.body_force
+    assert (held.on, held.value) == ("bottom", (None, 0.0, 10.0))
+    assert pull.value == pytest.approx((0, 1 / 160.2176634, 0))
+    assert weight.on == "all"
+    assert weight.value[1] == pytest.approx(1e12 / 1.602176634e21)
+    again = case_from_dict(json.loads(json.dumps(case.to_dict())), folder=case.path("."))
+    assert again.load == case.load
+
+
 def test_changes_from_the_command_line(write):
     path = write(CRACK)
     case = load_case(
@@ -256,6 +281,44 @@ def test_all_problems_are_told_at_once_with_the_name_of_the_file(write):
         ),
         ({"defect": {"positions": [[0, 0]]}}, "defect.positions: only with defect.kind = vacancy"),
         ({"load": {"kind": "affine", "K": None}}, "load: needs either F or strain"),
+        ({"domain": None}, "domain: missing; the radius of the body, or mesh.kind = file to be it"),
+        (
+            {"domain": None, "mesh": {"kind": "file", "file": "disc.msh"}},
+            "domain: missing; defect.kind = crack needs a disc",
+        ),
+        ({"mesh": {"unit": "nm"}}, "mesh.unit = nm: only with mesh.kind = file"),
+        (
+            {"load": {"kind": "boundary", "K": None}},
+            "load.kind = boundary: not with defect.kind = crack; k_field would do",
+        ),
+        (
+            {"load": {"kind": "boundary", "K": None, "displacement": [{"on": "left"}]}},
+            "load.displacement.0: needs either value or F",
+        ),
+        (
+            {
+                "load": {
+                    "kind": "boundary",
+                    "K": None,
+                    "displacement": [{"on": "left", "value": [None] * 3}],
+                }
+            },
+            "load.displacement.0.value: holds nothing; leave the entry out",
+        ),
+        (
+            {
+                "load": {
+                    "kind": "boundary",
+                    "K": None,
+                    "traction": [{"on": "a", "value": [0, 1, 0]}],
+                }
+            },
+            "load.traction.0.value = [0, 1, 0]: needs a stress with a unit (GPa, MPa, eV/angstrom^3)",
+        ),
+        (
+            {"load": {"kind": "boundary", "K": None, "body_force": [{"value": [0, "1 GPa", 0]}]}},
+            "load.body_force.0.value = [0, '1 GPa', 0]: 'GPa' is no unit of force per volume",
+        ),
         (
             {"load": {"kind": "affine", "K": None, "F": [[1, 0, 0], [0, 1, 0], [0, 0, 1.1]]}},
             "load.F: its third column is [0.0, 0.0, 1.1], needs [0, 0, 1]",
