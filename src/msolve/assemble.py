@@ -103,23 +103,7 @@ class Body:
         every = self.crystal.sites(
             lambda X: self.shape.distance(X) < beyond, [(-reach, reach)] * 2, self.origin
         )
-        if len(self.vacancies) == 0:
-            return every
-        distance, gone = spatial.cKDTree(every.positions).query(self.vacancies)
-        far = distance > self.crystal.nearest_neighbour_distance
-        if far.any():
-            raise CaseError(
-                [
-                    f"defect.positions: {self.vacancies[far][0].tolist()}: no site of the crystal is near"
-                ]
-            )
-        if len(np.unique(gone)) < len(gone):
-            twice = np.flatnonzero(np.bincount(gone) > 1)[0]
-            at = every.positions[twice].round(2).tolist()
-            raise CaseError([f"defect.positions: two points take the same atom, that at {at}"])
-        keep = np.ones(len(every), dtype=bool)
-        keep[gone] = False
-        return every.select(keep)
+        return without(every, self.vacancies, self.crystal, "defect.positions")
 
     def relaxation(self, X: Array) -> Array:
         """Surface relaxation of the flanks, shape ``(n, 3)`` [Å]."""
@@ -198,7 +182,9 @@ def couple(
     Raises:
         CaseError: Nothing holds the body against some rigid motion.
     """
-    atoms, free, sites = _patch_atoms(body, regions)
+    far = max(core.extent() for core in regions.cores) + regions.blend + 2 * body.margin
+    every = body.sites(2 * body.margin, far)
+    atoms, free, sites = select_patch(every, regions, body.margin)
     X = atoms.positions
     space = build_space(
         comm,
@@ -323,6 +309,27 @@ def _elasticity(
     )
 
 
+def without(every: Sites, vacancies: Array, crystal: OrientedCrystal, key: str) -> Sites:
+    """Sites less the one nearest to each vacancy ``(n, 3)`` [Å].
+
+    Raises:
+        CaseError: No site is near a vacancy; names ``key``.
+    """
+    if len(vacancies) == 0:
+        return every
+    distance, gone = spatial.cKDTree(every.positions).query(vacancies)
+    far = distance > crystal.nearest_neighbour_distance
+    if far.any():
+        raise CaseError([f"{key}: {vacancies[far][0].tolist()}: no site of the crystal is near"])
+    if len(np.unique(gone)) < len(gone):
+        twice = np.flatnonzero(np.bincount(gone) > 1)[0]
+        at = every.positions[twice].round(2).tolist()
+        raise CaseError([f"{key}: two points take the same atom, that at {at}"])
+    keep = np.ones(len(every), dtype=bool)
+    keep[gone] = False
+    return every.select(keep)
+
+
 def within(X: Array, of: Array, distance: float) -> BoolArray:
     """Atoms whose projection lies within a distance of one of some others', shape ``(n,)``."""
     if len(of) == 0:
@@ -331,14 +338,14 @@ def within(X: Array, of: Array, distance: float) -> BoolArray:
     return np.asarray(np.isfinite(nearest))
 
 
-def _patch_atoms(body: Body, regions: Regions) -> tuple[Sites, BoolArray, BoolArray]:
-    """The patch's atoms, those with β < 1, and those whose energy their forces need."""
-    far = regions.blend + 2 * body.margin
-    every = body.sites(2 * body.margin, max(core.extent() for core in regions.cores) + far)
-    every = every.select(regions.distance(every.positions) <= far)
+def select_patch(
+    every: Sites, regions: Regions, margin: float
+) -> tuple[Sites, BoolArray, BoolArray]:
+    """The patch's atoms out of those of a body, those with β < 1, and those whose energy their forces need."""
+    every = every.select(regions.distance(every.positions) <= regions.blend + 2 * margin)
     free = regions.beta(every.positions) < 1
-    sites = within(every.positions, every.positions[free], body.margin)
-    kept = within(every.positions, every.positions[sites], body.margin)
+    sites = within(every.positions, every.positions[free], margin)
+    kept = within(every.positions, every.positions[sites], margin)
     return every.select(kept), free[kept], sites[kept]
 
 

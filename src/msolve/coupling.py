@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
+from msolve.continuum.form import WeakForm
 
 Array = npt.NDArray[np.float64]
 
@@ -51,7 +52,7 @@ class Contribution:
 
 
 class Term(Protocol):
-    """One summand of a coupled model. Calls are collective if the potential exchanges features.
+    """One summand of a coupled model. Calls are collective if the potential exchanges features or a form is assembled.
 
     A term whose class says ``repeatable = True`` promises to give the same for the same snapshot: it is not
     asked twice in a row.
@@ -186,6 +187,38 @@ class LoadTerm:
         """See ``Term``."""
         nothing = Contribution(0.0, np.zeros_like(at.positions), np.zeros_like(at.nodes))
         return lambda atoms, nodes: nothing
+
+
+@dataclass(frozen=True)
+class FormTerm:
+    """Rows of a caller's weak form, each with its factor. Its calls are collective.
+
+    Attributes:
+        form: The form.
+        rows: Factor on the row of each local node, shape ``(n_nodes,)``.
+    """
+
+    form: WeakForm
+    rows: Array
+
+    conservative: ClassVar[bool] = False
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``."""
+        return Contribution(0.0, on_nodes=self._scaled(self.form.residual(at.nodes)))
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+        tangent = self.form.product(self.form.tangent(at.nodes))
+
+        def product(atoms: Array, nodes: Array) -> Contribution:
+            return Contribution(0.0, on_nodes=self._scaled(tangent(nodes)))
+
+        return product
+
+    def _scaled(self, rows: Array) -> Array:
+        # Inside the core the form may not even be finite: its rows there must not be multiplied by zero.
+        return np.where(self.rows[:, None] > 0, self.rows[:, None] * rows, 0.0)
 
 
 @dataclass(frozen=True)

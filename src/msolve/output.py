@@ -240,11 +240,8 @@ class Recorder:
         space = self._assembly.problem.kinematics.space
         if space is None:
             return None
-        n = space.n_cells
         corners = space.mesh.topology.dim + 1
-        vertices = np.asarray(space.mesh.geometry.input_global_indices)[
-            space.mesh.geometry.dofmap[:n]
-        ]
+        vertices = np.asarray(space.mesh.geometry.input_global_indices)[space.cell_points()]
         moved = fields.nodes[space.cell_nodes()[:, :corners]]
         parts = space.comm.gather(
             (space.cell_index, fields.stress[:, 1, 1], vertices, moved), root=0

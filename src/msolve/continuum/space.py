@@ -9,7 +9,6 @@ front) or 3-D; the displacement always has three components.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,12 +103,16 @@ class DisplacementSpace:
     def cell_corners(self) -> IntArray:
         """Vertices of each owned cell in the numbers of the mesh as it was handed in, ``(n_cells, gdim + 1)``."""
         original = np.asarray(self.mesh.geometry.input_global_indices, dtype=np.int64)
-        return original[self.mesh.geometry.dofmap[: self.n_cells]]
+        return original[self.cell_points()]
 
     def cell_vertices(self) -> Array:
         """Vertex positions of each owned cell, shape ``(n_cells, gdim + 1, gdim)`` [Å]."""
         x = self.mesh.geometry.x[:, : self.gdim]
-        return np.asarray(x[self.mesh.geometry.dofmap[: self.n_cells]], dtype=np.float64)
+        return np.asarray(x[self.cell_points()], dtype=np.float64)
+
+    def cell_points(self) -> IntArray:
+        """Rows of the mesh's geometry that are the vertices of each owned cell, ``(n_cells, gdim + 1)``."""
+        return np.asarray(_geometry_cells(self.mesh)[: self.n_cells], dtype=np.int64)
 
     def quadrature(self, degree: int | None = None) -> tuple[Array, Array, Array]:
         """Quadrature of every owned cell, of the space's degree or another.
@@ -279,11 +282,15 @@ def space_from(V: Any, thickness: float = 1.0) -> DisplacementSpace:
 
 
 def _create_mesh(comm: MPI.Comm, cells: IntArray, x: Array, element: Any) -> Any:
-    # Argument order differs: (cells, x, e) in 0.9, (cells, e, x) from 0.10 on; the names stay.
-    names = inspect.signature(mesh.create_mesh).parameters
-    partitioner = mesh.create_cell_partitioner(mesh.GhostMode.none)
-    arguments: dict[str, Any] = {"cells": cells, "x": x, "e": element, "partitioner": partitioner}
-    return mesh.create_mesh(comm, **{k: v for k, v in arguments.items() if k in names})
+    # By name, because the order differs: (cells, x, e) in 0.9, (cells, e, x) from 0.10 on. The partitioner is
+    # left out, because what makes one differs too (0.11 asks for the cells at a facet); it adds no ghost cells.
+    return mesh.create_mesh(comm, cells=cells, x=x, e=element)
+
+
+def _geometry_cells(domain: Any) -> Any:
+    """Vertices of each cell of this rank: ``dofmap`` until 0.10, the first of ``dofmaps`` in 0.11."""
+    by_cell_type = getattr(domain.geometry, "dofmaps", None)
+    return by_cell_type[0] if isinstance(by_cell_type, list) else domain.geometry.dofmap
 
 
 def _local_tags(
@@ -292,7 +299,7 @@ def _local_tags(
     """Tags of the input, carried over to the nodes of the space. Every node lies in an owned cell."""
     original = np.asarray(domain.geometry.input_global_indices)
     n_cells = domain.topology.index_map(domain.topology.dim).size_local
-    vertices = original[domain.geometry.dofmap[:n_cells]]
+    vertices = original[_geometry_cells(domain)[:n_cells]]
     nodes = np.asarray(V.dofmap.list[:n_cells], dtype=np.int64)
     reference = scalar_element(domain.geometry.dim, V.ufl_element().degree).points
     corner = [int(np.argmax(np.abs(reference - x).sum(axis=1) < 1e-9)) for x in _corners(reference)]

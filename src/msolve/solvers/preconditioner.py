@@ -52,7 +52,7 @@ class Preconditioner:
     ):
         begin = time.perf_counter()
         kinematics = problem.kinematics
-        K = _lattice_stiffness(problem, C, atom_weight, thickness, gdim, slits)
+        K = lattice_stiffness(problem, C, atom_weight, thickness, gdim, slits)
         self.matrix = K.ptap(kinematics.atoms)
         if (
             problem.stored is not None
@@ -84,7 +84,7 @@ class Preconditioner:
         self.ksp.solve(r, out)
 
 
-def _lattice_stiffness(
+def lattice_stiffness(
     problem: CoupledProblem,
     C: Array,
     weight: Array,
