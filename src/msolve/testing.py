@@ -18,10 +18,10 @@ from mpi4py import MPI
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from msolve.atomistic import AtomisticPatch
+from msolve.atomistic import AtomisticPatch, find_edges
 from msolve.continuum.energy import Material
 from msolve.coupling import Contribution, Snapshot, Term
-from msolve.potentials.protocol import SiteModel
+from msolve.potentials.protocol import ForceModel, Potential, SiteModel
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Tolerances:
 
 
 def check_potential(
-    model: SiteModel,
+    model: Potential,
     positions: Array,
     numbers: ArrayLike,
     cell: ArrayLike,
@@ -57,6 +57,11 @@ def check_potential(
     Weighted energies are sums of weighted site energies; the gradient and the Hessian product are
     derivatives; the Hessian is symmetric; moving all atoms together changes nothing; turning an
     open cluster changes no energy; what lies beyond the reach of a site does not change its energy.
+
+    Of a black box: forces are minus the derivative of the energy, shares add up to the energy, moving,
+    turning and renumbering the atoms does what it should, nothing is felt beyond the declared ranges, a
+    thin periodic cell is as good as several of them together, and a strain of a crystal does the work that its
+    virial says.
 
     Args:
         model: The potential.
@@ -75,6 +80,9 @@ def check_potential(
     """
     x = np.asarray(positions, dtype=np.float64)
     n = len(x)
+    if isinstance(model, ForceModel):
+        _check_forces(model, x, np.asarray(numbers), np.asarray(cell), periodic, rng, tolerances)
+        return
     patch = AtomisticPatch(MPI.COMM_SELF, model, numbers, cell, periodic, x, np.ones(n, dtype=bool))
     # Some sites without weight, as in a coupled problem.
     weight = rng.random(n) * (rng.random(n) < 0.7)
@@ -200,6 +208,117 @@ def _check_open_cluster(
     near = x[0] + 0.5 * model.cutoff * np.array([0.6, 0.0, 0.8])
     within = sites(np.vstack([x, near]), z)[0]
     _assert(abs(within - before[0]) > 1e-10, "an atom at half the cutoff changes no site energy")
+
+
+def _check_forces(
+    model: ForceModel,
+    x: Array,
+    z: NDArray[np.int64],
+    cell: Array,
+    periodic: ArrayLike,
+    rng: np.random.Generator,
+    accept: Tolerances,
+) -> None:
+    # Sums of n terms as large as the forces, each with the noise that the black box was found to have.
+    round_off = max(accept.exact, 100 * model.noise)
+    d = rng.normal(size=x.shape)
+    here = model.cluster(x, z, cell, periodic)
+    slope = _difference(lambda s: model.cluster(x + s * d, z, cell, periodic).energy, accept.step)
+    _assert(abs(slope) > 1e-8, f"the energy does not change along a random direction: {slope}")
+    _same("gradient · direction", float(np.sum(here.gradient * d)), slope, accept.gradient)
+    size = float(np.abs(here.gradient).max())
+    _assert(
+        float(np.abs(here.gradient.sum(axis=0)).max()) < len(x) * round_off * size,
+        f"the forces do not add up to zero: {here.gradient.sum(axis=0)}",
+    )
+    if here.site_energy is not None:
+        _same("sum of the shares", here.site_energy.sum(), here.energy, 1e-7)
+    shift = rng.normal(size=3)
+    _same("moved", model.cluster(x + shift, z, cell, periodic).gradient, here.gradient, round_off)
+    order = rng.permutation(len(x))
+    renumbered = model.cluster(x[order], z[order], cell, periodic).gradient
+    _same("renumbered", renumbered, here.gradient[order], round_off)
+    turn, free = _rotation(rng), [False] * 3
+    loose, turned = (model.cluster(at, z, np.eye(3), free) for at in (x, x @ turn.T))
+    _same("energy of the turned cluster", turned.energy, loose.energy, round_off)
+    _same("forces of the turned cluster", turned.gradient, loose.gradient @ turn.T, round_off)
+    _check_ranges(model, x, z, cell, periodic, accept)
+    _check_thin_cell(model, x, z, cell, np.asarray(periodic, dtype=bool), round_off)
+    if np.all(periodic):
+        _check_virial(model, x, z, cell, rng, accept)
+
+
+def _check_ranges(
+    model: ForceModel,
+    x: Array,
+    z: NDArray[np.int64],
+    cell: Array,
+    periodic: ArrayLike,
+    accept: Tolerances,
+) -> None:
+    pushed = x.copy()
+    pushed[0] += 0.03
+    before, after = (model.cluster(at, z, cell, periodic) for at in (x, pushed))
+    first = np.arange(len(x)) == 0
+
+    def unfelt(change: Array, distance: float, what: str) -> None:
+        near = find_edges(x, cell, periodic, distance + 0.06, first)[0][1]
+        far = np.setdiff1d(np.arange(1, len(x)), near)
+        _assert(
+            len(far) > 0,
+            f"no atom is {distance:g} angstrom from the first: give more atoms, or a wider cell",
+        )
+        _assert(float(np.abs(change).max()) > 1e-4, "pushing an atom changes nothing")
+        seen = float(np.abs(change[far]).max())
+        _assert(
+            seen < max(1e-8, 20 * model.noise),
+            f"{what} beyond {distance:g} angstrom of a moved atom changes by {seen:.1e}",
+        )
+
+    unfelt(after.gradient - before.gradient, 2 * model.cutoff, "a force")
+    if before.site_energy is not None and after.site_energy is not None:
+        unfelt(after.site_energy - before.site_energy, model.reach, "a share of the energy")
+
+
+def _check_thin_cell(
+    model: ForceModel,
+    x: Array,
+    z: NDArray[np.int64],
+    cell: Array,
+    periodic: NDArray[np.bool_],
+    accept: float,
+) -> None:
+    if not periodic.any():
+        return
+    axis = int(np.flatnonzero(periodic)[-1])
+    thick = cell.copy()
+    thick[axis] *= 3
+    copies = np.vstack([x + k * cell[axis] for k in range(3)])
+    one = model.cluster(x, z, cell, periodic)
+    three = model.cluster(copies, np.tile(z, 3), thick, periodic)
+    _same("energy of three cells", three.energy, 3 * one.energy, accept)
+    _same("forces in three cells", three.gradient, np.tile(one.gradient, (3, 1)), 10 * accept)
+
+
+def _check_virial(
+    model: ForceModel,
+    x: Array,
+    z: NDArray[np.int64],
+    cell: Array,
+    rng: np.random.Generator,
+    accept: Tolerances,
+) -> None:
+    places = (x @ np.linalg.inv(cell))[None]
+    strain = rng.normal(size=(3, 3))
+    strain += strain.T
+
+    def energy(s: float) -> float:
+        return float(model.crystals((cell @ (np.eye(3) + s * strain))[None], places, z).energy[0])
+
+    found = model.crystals(cell[None], places, z)
+    _same("crystal", found.gradient[0], model.cluster(x, z, cell, [True] * 3).gradient, 1e-9)
+    slope = _difference(energy, 0.1 * accept.step)
+    _same("virial · strain", float(np.sum(found.virial[0] * strain)), slope, 10 * accept.gradient)
 
 
 def _difference(function: Callable[[float], Any], h: float) -> Any:

