@@ -9,6 +9,7 @@ from msolve.atomistic.force_patch import ForcePatch
 from msolve.atomistic.neighbours import find_edges
 from msolve.atomistic.patch import AtomisticPatch, cluster_energy
 from msolve.atomistic.protocol import Patch
+from msolve.atomistic.relaxation import relax_atoms
 from msolve.atomistic.sharing import share_atoms
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Patch",
     "cluster_energy",
     "find_edges",
+    "relax_atoms",
     "share_atoms",
 ]

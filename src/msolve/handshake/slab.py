@@ -9,23 +9,18 @@ the slab's relaxation; mesh nodes never see it, because unknowns are counted fro
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, spatial
+from scipy import spatial
 
-from msolve.atomistic import AtomisticPatch, cluster_energy
+from msolve.atomistic import cluster_energy, relax_atoms
 from msolve.crystal import OrientedCrystal
-from msolve.errors import CaseError, ConvergenceError
-from msolve.potentials import ForceModel, Potential
+from msolve.errors import CaseError
+from msolve.potentials import Potential
 
 Array = npt.NDArray[np.float64]
-
-_FORCE_TOLERANCE = 1e-6  # [eV/Å]; leaves the profile accurate to about 1e-7 Å
 
 
 @dataclass(frozen=True)
@@ -110,59 +105,24 @@ def relax_slab(model: Potential, crystal: OrientedCrystal, origin: Array, depth:
     sites = crystal.sites(
         lambda X: X[:, 0] < p1 - 1e-6, [(0.0, p1), (1e-6, thickness - 1e-6)], origin
     )
-    X, n = sites.positions, len(sites)
+    X = sites.positions
     gap = 2 * float(X[:, 1].min())
     cell = np.diag([p1, thickness, p3])
     bulk = cluster_energy(model, X, sites.numbers, cell, np.array([True, True, True]))[0]
 
-    evaluate = _energy_of(model, X, sites.numbers, cell)
-
-    def objective(u: Array) -> tuple[float, Array]:
-        energy, gradient = evaluate(X + u.reshape(-1, 3))
-        return energy, gradient.ravel()
-
-    found = optimize.minimize(
-        objective,
-        np.zeros(3 * n),
-        jac=True,
-        method="L-BFGS-B",
-        options={"gtol": _FORCE_TOLERANCE, "ftol": 0.0, "maxiter": 500, "maxcor": 30},
+    rest = relax_atoms(
+        model, X, sites.numbers, cell, np.array([True, False, True]), "the slab for the handshake"
     )
-    worst = float(np.abs(found.jac).max())
-    if worst > 100 * _FORCE_TOLERANCE:
-        raise ConvergenceError(
-            f"the slab for the handshake did not relax: largest gradient {worst:.2g} eV/angstrom "
-            f"after {found.nit} iterations"
-        )
-    u = found.x.reshape(-1, 3)
+    u = rest.displacement
     middle = np.abs(X[:, 1] - thickness / 2) < 0.15 * thickness
     return Slab(
-        surface_energy=(float(found.fun) - bulk) / (2 * p1 * p3),
+        surface_energy=(rest.energy - bulk) / (2 * p1 * p3),
         period=(p1, p3),
         reference=X,
         relaxation=u - u[middle].mean(axis=0),
         thickness=float(thickness),
         half_gap=gap / 2,
     )
-
-
-def _energy_of(
-    model: Potential, X: Array, numbers: npt.NDArray[np.int64], cell: Array
-) -> Callable[[Array], tuple[float, Array]]:
-    """Energy and gradient of atoms between two free surfaces, as a function of their positions."""
-    periodic = np.array([True, False, True])
-    if isinstance(model, ForceModel):
-        # Not the sum of its shares of the energy, which it may not give.
-        return lambda y: cluster_energy(model, y, numbers, cell, periodic)
-    ones = np.ones(len(X))
-    patch = AtomisticPatch(MPI.COMM_SELF, model, numbers, cell, periodic, X, ones)
-
-    def evaluate(y: Array) -> tuple[float, Array]:
-        if patch.needs_rebuild(y):
-            patch.rebuild(y)
-        return patch.evaluate(y, ones)
-
-    return evaluate
 
 
 def half_layer_factor(

@@ -9,6 +9,7 @@ and its elastic constants. Crystals of several atoms per cell need inner shifts 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -230,10 +231,24 @@ def elastic_constants(bulk: BulkCell | ForceBulkCell) -> Array:
     Returns:
         C, shape ``(3, 3, 3, 3)`` [eV/Å³], with all symmetries of an elasticity tensor.
     """
-    C = bulk.tangent(np.eye(3)[None])[0]
+    if isinstance(bulk, ForceBulkCell):
+        C = bulk.stiffness()
+    else:
+        C = bulk.tangent(np.eye(3)[None])[0]
     C = 0.5 * (C + C.transpose(1, 0, 2, 3))
     C = 0.5 * (C + C.transpose(0, 1, 3, 2))
     return 0.5 * (C + C.transpose(2, 3, 0, 1))
+
+
+def _energies(bulk: BulkCell | ForceBulkCell, F: Array) -> Array:
+    """Energy densities; infinite where a black box has none, such as beyond the end of its tables."""
+    if isinstance(bulk, BulkCell):
+        return bulk.energy_density(F)[0]
+    energy = np.full(len(F), np.inf)
+    for k in range(len(F)):
+        with suppress(ConvergenceError):
+            energy[k] = bulk.energy_density(F[k : k + 1])[0][0]
+    return energy
 
 
 def _smallest_stress(model: Potential, crystal: Crystal) -> float:
@@ -248,7 +263,7 @@ def _smallest_stress(model: Potential, crystal: Crystal) -> float:
 def _scaled_to_minimum(model: Potential, crystal: Crystal) -> Crystal:
     scales = np.linspace(0.85, 1.15, 61)
     bulk = cauchy_born(model, _in_own_frame(crystal))
-    energy = bulk.energy_density(scales[:, None, None] * np.eye(3))[0]
+    energy = _energies(bulk, scales[:, None, None] * np.eye(3))
     inner = np.flatnonzero((energy[1:-1] < energy[:-2]) & (energy[1:-1] <= energy[2:])) + 1
     if len(inner) == 0:
         raise ConvergenceError(

@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,9 @@ class LammpsEngine:
         lower, turn = _lower_triangular(box)
         key = (numbers.tobytes(), periodic.tobytes(), cell[periodic].round(10).tobytes())
         here = self._instance(key, lower, periodic, numbers)
-        energy, gradient, shares, _ = here.evaluate(_placed(positions, box, periodic, turn, lower))
+        with self._dropped_if_it_fails(key):
+            x = _placed(positions, box, periodic, turn, lower)
+            energy, gradient, shares, _ = here.evaluate(x)
         return ClusterForces(energy, gradient @ turn, shares)
 
     def crystals(
@@ -172,13 +174,24 @@ class LammpsEngine:
         gradient = np.empty_like(x)
         if len(cells) == 0:
             return energy, gradient, virial
-        here = self._instance(("crystal", numbers.tobytes()), lower[0], None, numbers)
-        for q in range(len(cells)):
-            here.reshape(lower[q])
-            energy[q], gradient[q], _, virial[q] = here.evaluate(x[q])
+        key = ("crystal", numbers.tobytes())
+        here = self._instance(key, lower[0], None, numbers)
+        with self._dropped_if_it_fails(key):
+            for q in range(len(cells)):
+                here.reshape(lower[q])
+                energy[q], gradient[q], _, virial[q] = here.evaluate(x[q])
         virial *= -BAR * volume[:, None, None]
         back = np.swapaxes(turn, 1, 2)
         return energy, gradient @ turn, back @ virial @ turn
+
+    @contextlib.contextmanager
+    def _dropped_if_it_fails(self, key: tuple[object, ...]) -> Iterator[None]:
+        """What an error leaves of an instance is not used again."""
+        try:
+            yield
+        except Exception:
+            self._kept.pop(key).close()
+            raise
 
     def _instance(
         self, key: tuple[object, ...], lower: Array, periodic: BoolArray | None, numbers: IntArray
