@@ -82,7 +82,7 @@ def surface_energy(model: Potential, crystal: Crystal, plane: Miller) -> float:
     in_plane = (np.cross(normal, axis) for axis in np.eye(3, dtype=int))
     x3 = min((v for v in in_plane if v.any()), key=lambda v: int(np.abs(v).sum()))
     x1 = np.cross(normal, x3)
-    oriented = crystal.oriented(x1.tolist(), normal.tolist(), x3.tolist())
+    oriented = crystal.oriented(*([int(i) for i in axis] for axis in (x1, normal, x3)))
     # Each half four cutoffs deep: the two surfaces do not know of each other.
     return relax_slab(model, oriented, oriented.cleavage().origin, 4 * model.cutoff).surface_energy
 
