@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The command ``msolve``: reads arguments, runs, turns errors into messages and exit codes.
 
-Exit codes: 0 done, 1 a bug, 2 an input that cannot be run, 3 not converged. Under MPI each message
-appears once and every rank ends with the same code. Nothing heavy is imported before it is needed,
-so that ``--help`` answers at once.
+Exit codes: 0 done, 1 a bug, 2 an input that cannot be run, 3 not converged, 4 output that could not be
+written. Under MPI each message appears once and every rank ends with the same code. Nothing heavy is
+imported before it is needed, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from msolve.config import Case
 
-DONE, BUG, BAD_INPUT, NOT_CONVERGED = 0, 1, 2, 3
+DONE, BUG, BAD_INPUT, NOT_CONVERGED, NOT_WRITTEN = 0, 1, 2, 3, 4
 
 PATIENCE = 5.0
 """How long a failing rank waits for the others to fail as well before it ends them [s]."""
@@ -154,7 +154,13 @@ def _read(path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> Case:
 
 def _explained(error: Exception, path: str) -> tuple[int, str]:
     """Exit code and message of an error; bugs keep their traceback."""
-    from msolve.errors import UNNAMED, CaseError, ConvergenceError, UnsupportedError
+    from msolve.errors import (
+        UNNAMED,
+        CaseError,
+        ConvergenceError,
+        OutputError,
+        UnsupportedError,
+    )
 
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
     if isinstance(error, CaseError) and error.source == UNNAMED:
@@ -163,6 +169,8 @@ def _explained(error: Exception, path: str) -> tuple[int, str]:
         return BAD_INPUT, f"{error}{notes}"
     if isinstance(error, ConvergenceError):
         return NOT_CONVERGED, f"not converged: {error}{notes}"
+    if isinstance(error, OutputError):
+        return NOT_WRITTEN, f"{error}{notes}"
     return BUG, "".join(traceback.format_exception(error)).rstrip()
 
 

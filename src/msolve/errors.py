@@ -29,6 +29,10 @@ class UnsupportedError(MsolveError):
     """Each part of the input is valid, but not together. The message names an alternative."""
 
 
+class OutputError(MsolveError):
+    """Output could not be written. The message says what, where, and what would do."""
+
+
 class ConvergenceError(MsolveError):
     """A solver stopped before it reached its tolerance; ``step`` holds what it had by then."""
 

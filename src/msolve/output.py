@@ -2,16 +2,19 @@
 # SPDX-License-Identifier: MIT
 """What a run leaves behind: fields, atoms and pictures of its load steps. Gathers, then writes; computes no physics.
 
-Everything is collective; files are written by rank 0, fields by all ranks together.
+Everything is collective; rank 0 writes. Each file is whole at any moment, each load step has files of its own,
+and indices list finished steps only: a killed run leaves nothing that cannot be read.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
@@ -21,9 +24,13 @@ from scipy import spatial
 from msolve.assemble import Assembly, Body
 from msolve.build import Setup
 from msolve.compare import Comparison
-from msolve.io.fields import FieldWriter
+from msolve.errors import CaseError, OutputError
+from msolve.io.fields import INDEX, MESH, FieldWriter, step_file
+from msolve.io.files import output_error, write_whole
 from msolve.io.meshes import MeshData
-from msolve.io.trajectories import local_deformation, regions_of, write_atoms
+from msolve.io.result import RESULT
+from msolve.io.trajectories import atoms_file, local_deformation, regions_of, write_atoms
+from msolve.parallel import all_or_none
 from msolve.units import GPA
 
 if TYPE_CHECKING:
@@ -71,6 +78,21 @@ def collect(assembly: Assembly, z: PETSc.Vec, t: float) -> StepFields:
     return StepFields(t, problem.gather(z, t), site_energy, nodes, stress)
 
 
+def prepare(directory: Path, comm: MPI.Comm) -> None:
+    """Make the output folder, and see whether it can be written. Collective.
+
+    Raises:
+        CaseError: It cannot.
+    """
+    with all_or_none(comm, "preparing the output folder"):
+        if comm.rank == 0:
+            try:
+                write_whole(directory / ".msolve", b"")
+                (directory / ".msolve").unlink()
+            except OutputError as error:
+                raise CaseError([f"output.directory = {directory}: {error}"]) from error
+
+
 class Recorder:
     """Writes fields and atoms after each load step, and pictures at the end.
 
@@ -79,53 +101,92 @@ class Recorder:
         assembly: The problem.
         mesh: Mesh as it was built, on rank 0; ``None`` without a continuum.
         directory: Where files go.
+        finished: How many load steps a run that goes on has finished; their files are kept, all others removed.
+
+    Raises:
+        OutputError: Files cannot be written or removed.
+
+    Note:
+        Construction and all methods are collective.
     """
 
     def __init__(
-        self, setup: Setup, assembly: Assembly, mesh: MeshData | None, directory: Path
+        self,
+        setup: Setup,
+        assembly: Assembly,
+        mesh: MeshData | None,
+        directory: Path,
+        finished: int = 0,
     ) -> None:
         self._setup, self._assembly, self._mesh, self._directory = setup, assembly, mesh, directory
-        self._rank = assembly.problem.kinematics.unknowns.comm.rank
-        self._steps = 0
+        self._comm = assembly.problem.kinematics.unknowns.comm
+        self._rank = self._comm.rank
+        self._pictures: list[str] = []
+        steps = range(finished)
+        with all_or_none(self._comm, "removing files of an earlier run"):
+            if self._rank == 0:
+                keep = {directory / name for k in steps for name in (step_file(k), atoms_file(k))}
+                _remove_steps(directory, keep)
+        self._with_fields = {k for k in steps if self._there(step_file(k))}
+        self._with_atoms = {k for k in steps if self._there(atoms_file(k))}
         space = assembly.problem.kinematics.space
         wanted = setup.case.output.fields and space is not None
-        self._writer = FieldWriter(directory / "fields.xdmf", space) if wanted and space else None
-        self.files: list[str] = ["fields.xdmf", "fields.h5"] if wanted else []
+        self._writer = FieldWriter(directory, space) if wanted and space else None
 
-    def close(self) -> None:
-        """Close what is open."""
-        if self._writer is not None:
-            self._writer.__exit__(None, None, None)
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files that are there, relative to the output folder."""
+        fields = (INDEX, MESH, *map(step_file, sorted(self._with_fields)))
+        return (
+            *(fields if self._with_fields else ()),
+            *map(atoms_file, sorted(self._with_atoms)),
+            *self._pictures,
+        )
 
-    def write(self, fields: StepFields) -> None:
-        """Append a load step to the files."""
+    def write(self, step: int, fields: StepFields) -> None:
+        """Write the files of a load step, then the index that lists it.
+
+        Raises:
+            OutputError: They cannot be written; what was there before still is.
+        """
         scale = self._setup.load_scale
+        if self._setup.case.output.atoms:
+            with all_or_none(self._comm, f"writing the atoms of load step {step}"):
+                if self._rank == 0:
+                    self._write_atoms(step, fields)
+            self._with_atoms.add(step)
         if self._writer is not None:
             assert self._assembly.problem.stored is not None
             X = self._assembly.problem.stored.points.mean(axis=1)
-            beta = self._setup.regions.beta(X)
-            self._writer.write(fields.load * scale, fields.nodes, fields.stress, beta)
-        if self._setup.case.output.atoms and self._rank == 0:
-            strain = self._deformation(fields)[1]
-            assembly = self._assembly
-            write_atoms(
-                self._directory / "atoms.extxyz",
-                fields.positions,
-                assembly.X,
-                assembly.numbers,
-                assembly.body.crystal.period,
-                {
-                    "site_energy": np.nan_to_num(fields.site_energy),
-                    "strain": strain,
-                    "region": regions_of(assembly.beta),
-                    "beta": assembly.beta,
-                },
-                comment={"load": fields.load * scale, "load_unit": self._setup.load_unit},
-                append=self._steps > 0,
-            )
-        if self._setup.case.output.atoms and self._steps == 0:
-            self.files.append("atoms.extxyz")
-        self._steps += 1
+            self._writer.write(step, fields.nodes, fields.stress, self._setup.regions.beta(X))
+            self._with_fields.add(step)
+            loads = [load * scale for load in self._setup.loads]
+            # Loads that turn back are no time.
+            rising = all(a < b for a, b in itertools.pairwise(loads))
+            self._writer.list_steps({k: loads[k] if rising else k for k in self._with_fields})
+
+    def _write_atoms(self, step: int, fields: StepFields) -> None:
+        assembly = self._assembly
+        write_atoms(
+            self._directory / atoms_file(step),
+            fields.positions,
+            assembly.X,
+            assembly.numbers,
+            assembly.body.crystal.period,
+            {
+                "site_energy": np.nan_to_num(fields.site_energy),
+                "strain": self._deformation(fields)[1],
+                "region": regions_of(assembly.beta),
+                "beta": assembly.beta,
+            },
+            comment={
+                "load": fields.load * self._setup.load_scale,
+                "load_unit": self._setup.load_unit,
+            },
+        )
+
+    def _there(self, name: str) -> bool:
+        return bool(self._comm.bcast((self._directory / name).is_file()))
 
     def pictures(
         self,
@@ -145,8 +206,18 @@ class Recorder:
         if not self._setup.case.output.pictures:
             return
         view = self._mesh_view(fields)
-        if self._rank != 0:
-            return
+        with all_or_none(self._comm, "drawing pictures"):
+            if self._rank == 0:
+                self._draw(fields, view, histories, reference, apart)
+
+    def _draw(
+        self,
+        fields: StepFields,
+        view: tuple[Array, npt.NDArray[np.int64], Array, Array] | None,
+        histories: Mapping[str, tuple[float, ...]],
+        reference: Array | None,
+        apart: Mapping[str, tuple[float, ...]],
+    ) -> None:
         from msolve.io import pictures
 
         setup, assembly, out = self._setup, self._assembly, self._directory
@@ -162,7 +233,7 @@ class Recorder:
             pictures.picture_domain(
                 out / "domain.png", mesh, atoms, label=STRESS_LABEL, title=self.title(fields.load)
             )
-            self.files.append("domain.png")
+            self._pictures.append("domain.png")
         if assembly.body.crack:
             pictures.picture_tip(
                 out / "tip.png",
@@ -173,7 +244,7 @@ class Recorder:
                 label=STRESS_LABEL,
                 title=self.title(fields.load),
             )
-            self.files.append("tip.png")
+            self._pictures.append("tip.png")
         pictures.picture_convergence(
             out / "convergence.png",
             histories,
@@ -181,12 +252,17 @@ class Recorder:
             title="Convergence of the last load step",
             apart=apart,
         )
-        self.files.append("convergence.png")
+        self._pictures.append("convergence.png")
 
     def comparison(self, full: Assembly, error: Array, numbers: Comparison) -> None:
         """Draw the error of each atom."""
-        if self._rank != 0 or not self._setup.case.output.pictures:
+        if not self._setup.case.output.pictures:
             return
+        with all_or_none(self._comm, "drawing the comparison"):
+            if self._rank == 0:
+                self._draw_comparison(full, error, numbers)
+
+    def _draw_comparison(self, full: Assembly, error: Array, numbers: Comparison) -> None:
         from msolve.io import pictures
 
         setup, inside = self._setup, full.free
@@ -200,7 +276,7 @@ class Recorder:
             title="Coupled solution against the full atomistic model",
             summary=f"error in the H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å",
         )
-        self.files.append("comparison.png")
+        self._pictures.append("comparison.png")
 
     def title(self, load: float) -> str:
         """First line of the pictures."""
@@ -254,6 +330,20 @@ class Recorder:
             values[cells] = stress / GPA
             displacement[nodes.ravel()] = u.reshape(-1, 3)
         return self._mesh.points, self._mesh.cells, displacement, values
+
+
+def _remove_steps(directory: Path, keep: set[Path]) -> None:
+    """Remove what an earlier run left, indices first, so that none names what is gone."""
+    stale = [directory / name for name in (RESULT, INDEX)]
+    stale += sorted(directory.glob(step_file(0).replace("0000", "*")))
+    stale += sorted(directory.glob(atoms_file(0).replace("0000", "*")))
+    for path in stale:
+        if path in keep:
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 def flank_opening(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mpi4py import MPI
@@ -24,8 +25,9 @@ from msolve.config import Case
 from msolve.coupling import symmetric_parts
 from msolve.errors import ConvergenceError
 from msolve.io.log import RunLog
-from msolve.io.result import ComparisonResult, Result, Step, versions, write_result
-from msolve.output import Recorder, StepFields, collect, tip_position
+from msolve.io.result import RESULT, ComparisonResult, Result, Step, versions, write_result
+from msolve.output import Recorder, StepFields, collect, prepare, tip_position
+from msolve.parallel import all_or_none
 from msolve.potentials import keep_freed_memory
 from msolve.problem import CoupledProblem
 from msolve.solvers import (
@@ -124,9 +126,11 @@ def run_case(case: Case, comm: MPI.Comm) -> Result:
         CaseError: The case does not fit its potential or its mesh.
         UnsupportedError: Its parts do not fit together.
         ConvergenceError: A solver broke down.
+        OutputError: Output cannot be written.
     """
     keep_freed_memory()
     directory = case.output_directory
+    prepare(directory, comm)
     title = f"msolve: {case.name} on {comm.size} rank{'s' if comm.size > 1 else ''}, output in {directory}"
     with (
         Options("msolve_", dict(case.solver.petsc)),
@@ -139,10 +143,7 @@ def run_case(case: Case, comm: MPI.Comm) -> Result:
         with log.phase("assembly"):
             assembly = build(setup, mesh, comm)
         recorder = Recorder(setup, assembly, mesh, directory)
-        try:
-            return _solve_and_record(setup, assembly, recorder, log, comm)
-        finally:
-            recorder.close()
+        return _solve_and_record(setup, assembly, recorder, log, comm)
 
 
 def _solve_and_record(
@@ -155,12 +156,11 @@ def _solve_and_record(
         progress=log.progress,
     )
     seconds = dict(log.seconds)
-    steps, fields, z = _load_steps(setup, assembly, settings, recorder, log)
-    log.seconds.clear()
 
-    def finish(comparison: ComparisonResult | None) -> Result:
+    def publish(steps: list[Step], comparison: ComparisonResult | None, done: bool) -> Result:
+        converged = "converged" if all(s.converged for s in steps) else "not converged"
         result = Result(
-            status="converged" if all(s.converged for s in steps) else "not converged",
+            status=converged if done else "running",
             case=case.to_dict(),
             versions=versions(),
             ranks=comm.size,
@@ -168,14 +168,16 @@ def _solve_and_record(
             steps=tuple(steps),
             comparison=comparison,
             seconds={**seconds, **log.seconds},
-            files=tuple(recorder.files),
+            files=recorder.files,
         )
-        if comm.rank == 0:
-            write_result(case.output_directory / "result.json", result)
+        with all_or_none(comm, f"writing {RESULT}"):
+            log.check()
+            if comm.rank == 0:
+                write_result(case.output_directory / RESULT, result)
         return result
 
-    # What is solved is on disk before the comparison begins.
-    finish(None)
+    steps, fields, z = _load_steps(setup, assembly, settings, recorder, log, publish)
+    log.seconds.clear()
     comparison, reference = None, None
     apart: dict[str, tuple[float, ...]] = {}
     if case.compare.atomistic and case.coupled:
@@ -190,7 +192,7 @@ def _solve_and_record(
             f"error against the full atomistic model: {comparison.total_h1:.3g} Å in all, "
             f"{comparison.tip_h1:.2g} Å near the defect (H1 norm)"
         )
-    return finish(comparison)
+    return publish(steps, comparison, True)
 
 
 def check_case(case: Case, comm: MPI.Comm) -> str:
@@ -224,7 +226,12 @@ def _memory(ranks: int, atoms: int, neighbours: int, layers: int) -> float:
 
 
 def _load_steps(
-    setup: Setup, assembly: Assembly, settings: Settings, recorder: Recorder, log: RunLog
+    setup: Setup,
+    assembly: Assembly,
+    settings: Settings,
+    recorder: Recorder,
+    log: RunLog,
+    publish: Callable[[list[Step], None, bool], Result],
 ) -> tuple[list[Step], StepFields, PETSc.Vec]:
     case = setup.case
     z = assembly.problem.kinematics.unknowns.vector()
@@ -243,10 +250,11 @@ def _load_steps(
                 solved, eigenvalue = _stabilise(assembly, case, z, t, settings, solved)
         with log.phase("output"):
             fields = collect(assembly, z, t)
-            recorder.write(fields)
+            recorder.write(index, fields)
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
         step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
         steps.append(dataclasses.replace(step, potential_seconds=potential))
+        publish(steps, None, False)
         log.step(steps[-1])
     return steps, fields, z
 

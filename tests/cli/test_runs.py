@@ -83,10 +83,10 @@ def test_the_result_is_whole_and_right(crack):
 def test_every_file_that_the_result_names_is_there(crack):
     folder, _ = crack
     files = json.loads((folder / "result.json").read_text())["files"]
-    assert {"fields.xdmf", "atoms.extxyz", "domain.png", "tip.png"} <= set(files)
+    assert {"fields.xdmf", "atoms/step_0000.extxyz", "domain.png", "tip.png"} <= set(files)
     for name in files:
         assert (folder / name).stat().st_size > 0
-    atoms = ase.io.read(folder / "atoms.extxyz")
+    atoms = ase.io.read(folder / "atoms/step_0000.extxyz")
     assert set(atoms.arrays) >= {"displacement", "site_energy", "strain", "region", "beta"}
     assert np.isfinite(atoms.arrays["strain"]).all()
     assert "minimise: iteration" in (folder / "msolve.log").read_text(encoding="utf-8")

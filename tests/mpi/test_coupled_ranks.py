@@ -59,7 +59,7 @@ def run(n_ranks, folder, deck="crack_eam", **changed):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     result = json.loads((folder / "result.json").read_text())
     assert result["ranks"] == n_ranks
-    return result, ase.io.read(folder / "atoms.extxyz").get_positions()
+    return result, ase.io.read(folder / "atoms/step_0000.extxyz").get_positions()
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from msolve.io.files import output_error
 from msolve.io.result import Step
 
 QUIET_SECONDS = 10.0
@@ -62,13 +64,14 @@ class RunLog:
         self._told = time.monotonic()
         width = _terminal_width(n_ranks)
         self._live: Live | None = None
-        self._console = Console(
+        self._console = _Terminal(
             force_terminal=width is not None,
             width=width or 110,
             highlight=False,
             quiet=not self._speaks,
         )
         self._handlers: list[logging.Handler] = []
+        self._file: _LogFile | None = None
 
     def __enter__(self) -> RunLog:
         """Open the log file and start the display."""
@@ -78,7 +81,7 @@ class RunLog:
             _log.addHandler(self._handlers[0])
             return self
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(self._path, mode="w", encoding="utf-8")
+        file = self._file = _LogFile(self._path, mode="w", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         file.setLevel(logging.DEBUG)
         self._handlers = [file, _ToConsole(self._console)]
@@ -171,6 +174,15 @@ class RunLog:
         if self._speaks:
             _log.info(line)
 
+    def check(self) -> None:
+        """Raise what the file system refused since the start, if anything.
+
+        Raises:
+            OutputError: Lines of the log are lost.
+        """
+        if self._file is not None and self._file.refused is not None:
+            raise output_error(self._path, self._file.refused)
+
     def __call__(self, problem: object, state: object, step: Step) -> None:
         """As an observer of load steps."""
         self.step(step)
@@ -192,6 +204,44 @@ class RunLog:
         if self._now:
             parts.append(self._now)
         return Group(*parts)
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that goes quiet where logging would tell each failure; ``RunLog.check`` raises the first."""
+
+    refused: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif self.refused is None:
+            self.refused = error
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:
+            self.refused = self.refused or error
+
+
+class _Terminal(Console):
+    """A console that goes quiet when nobody reads it any more, or its file is full: a run needs none."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        try:
+            super().print(*objects, **how)
+        except OSError:
+            self._leave()
+
+    def on_broken_pipe(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self.quiet = True
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)  # or the interpreter would fail on what is left to write when it ends
+        os.close(nothing)
 
 
 class _ToConsole(logging.Handler):

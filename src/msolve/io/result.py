@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,10 @@ from typing import Any
 import numpy as np
 
 from msolve import __version__
+from msolve.io.files import write_whole
+
+RESULT = "result.json"
+"""Name of the file in the output folder."""
 
 FORMAT = 1
 """Version of the layout of ``result.json``; grows when a key changes its meaning."""
@@ -102,7 +105,8 @@ class Result:
     """A whole run.
 
     Attributes:
-        status: ``"converged"`` or ``"not converged"``.
+        status: ``"converged"`` or ``"not converged"``; ``"running"`` until all is done, and for good if the
+            run was killed.
         case: The input with all defaults written out; it can be run again.
         versions: Of msolve and of what it stands on.
         ranks: Number of MPI ranks.
@@ -131,15 +135,9 @@ def write_result(path: str | Path, result: Result) -> None:
 
     Numbers that are not finite become ``null``, because JSON has no word for them.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {"format": FORMAT, **asdict(result)}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(json.dumps(_plain(whole), indent=1, allow_nan=False) + "\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = {"format": FORMAT, **asdict(result)}
+    text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
+    write_whole(Path(path), text.encode())
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +18,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from msolve.crystal import nearest_neighbour_bonds
+from msolve.io.files import write_whole
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -53,6 +55,11 @@ class LocalDeformation:
         shear = E[:, 0, 1] ** 2 + E[:, 0, 2] ** 2 + E[:, 1, 2] ** 2
         a, b, c = E[:, 0, 0], E[:, 1, 1], E[:, 2, 2]
         return np.sqrt(shear + ((a - b) ** 2 + (b - c) ** 2 + (c - a) ** 2) / 6)
+
+
+def atoms_file(step: int) -> str:
+    """Atoms of a load step, relative to the output folder."""
+    return f"atoms/step_{step:04d}.extxyz"
 
 
 def regions_of(beta: Array) -> IntArray:
@@ -102,9 +109,8 @@ def write_atoms(
     arrays: Mapping[str, NDArray[np.generic]],
     *,
     comment: Mapping[str, str | float] | None = None,
-    append: bool = False,
 ) -> None:
-    """Write atoms as one frame of extended XYZ, which OVITO and ASE read. Call it on one rank.
+    """Write atoms as a file of extended XYZ, which OVITO and ASE read. Call it on one rank.
 
     Args:
         path: File, ending in ``.extxyz``.
@@ -115,14 +121,15 @@ def write_atoms(
         period: Period along x3 [Å]; ``None`` where nothing is periodic.
         arrays: Further columns by name, shape ``(n,)`` or ``(n, k)``.
         comment: Further entries of the header, e.g. the load.
-        append: Add a frame to the file instead of starting it anew.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     columns: dict[str, NDArray[np.generic]] = {"displacement": positions - reference, **arrays}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a" if append else "w", encoding="utf-8") as file:
-        file.write(f"{len(positions)}\n{_header(positions, period, columns, comment or {})}\n")
-        _write_rows(file, positions, numbers, columns)
+    text = StringIO()
+    text.write(f"{len(positions)}\n{_header(positions, period, columns, comment or {})}\n")
+    _write_rows(text, positions, numbers, columns)
+    write_whole(Path(path), text.getvalue().encode())
 
 
 def _header(

@@ -20,6 +20,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import ArrayLike, NDArray
 
+from msolve.io.files import whole
+
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -110,9 +112,8 @@ def figure(path: str | Path, width: float, height: float, headline: str) -> Iter
             fontweight="bold",
         )
         yield made
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made.savefig(path)
+        with whole(Path(path)) as unfinished:
+            made.savefig(unfinished)
 
 
 def panel(made: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
