@@ -21,7 +21,8 @@ from msolve.handshake.slab import relax_slab
 from msolve.io.meshes import MeshData, Slit, disc_mesh
 from msolve.loads import Affine, KField, Zero
 from msolve.potentials import load_potential
-from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
+from msolve.potentials.bulk import BulkCell
+from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.regions import Ball, Regions
 
 EAM4 = Path(__file__).parents[1] / "solver_configs/potentials/w_eam4.eam.fs"

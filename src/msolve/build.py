@@ -35,7 +35,8 @@ from msolve.loads import KField, Zero
 from msolve.parallel import all_or_none
 from msolve.potentials import Potential, load_potential
 from msolve.potentials.blackbox import BlackBox, examined
-from msolve.potentials.bulk import cauchy_born, elastic_constants, relaxed_lattice
+from msolve.potentials.bulk import cauchy_born
+from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.regions import Ball, Grown, Regions
 from msolve.tagged import read_tagged, user_mesh
 from msolve.units import GPA, J_PER_M2, MPA_SQRT_M

@@ -11,7 +11,8 @@ from msolve.atomistic import cluster_energy
 from msolve.crystal import Crystal
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.potentials import load_potential
-from msolve.potentials.bulk import BulkCell, elastic_constants, relaxed_lattice
+from msolve.potentials.bulk import BulkCell
+from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.testing import write_tiny_mace
 
 GPA = 160.21766  # per eV/Å³

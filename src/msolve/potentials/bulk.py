@@ -2,33 +2,42 @@
 # SPDX-License-Identifier: MIT
 """The Cauchy-Born law of a potential: energy density, stress and tangent of a deformed crystal.
 
-Edge vectors are F R over a fixed shell of lattice vectors R; each point is one atom that is its own
-neighbour through all images, so message-passing models are exact too. Also the lattice at rest
-and its elastic constants. Crystals of several atoms per cell need inner shifts and are refused.
+Edge vectors are F R over a fixed shell of lattice vectors R; each point is one primitive cell whose
+atoms see each other through all images, so message-passing models are exact too. In crystals of
+several atoms per cell the sublattices shift against each other until no atom feels a force.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from msolve.crystal import Crystal, OrientedCrystal
+from msolve.crystal import OrientedCrystal
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.potentials.bulk_forces import ForceBulkCell
+from msolve.potentials.cells import Cells, Response, SecondOrder, Shell, downhill
 from msolve.potentials.clock import Clock
 from msolve.potentials.edges import CHUNK
-from msolve.potentials.engine import edge_products, edge_slopes
+from msolve.potentials.engine import edge_slopes
 from msolve.potentials.protocol import ForceModel, Potential, SiteModel
 
 Array = NDArray[np.float64]
 
 SHELL_FACTORS = (1.15, 1.4, 2.0)
 """Radii of the reference shell over the cutoff; the smallest that the compression allows."""
+
+LONGEST_SHIFT = 0.8
+"""How far sublattices may shift against each other before edges could be missed [Å]."""
+
+AT_REST = 1e-10
+"""Force on a sublattice that counts as none [eV/Å]."""
+
+_CHORD_STEPS, _MOST_STEPS = 8, 60
+_LONGEST_STEP = 0.2  # [Å]
 
 
 class BulkCell:
@@ -37,25 +46,22 @@ class BulkCell:
     Args:
         model: The potential.
         oriented: The crystal at rest, in the axes that F refers to.
+        relaxed: Whether sublattices shift; else F moves every atom of the cell alike.
 
     Attributes:
         clock: Time that the potential took.
 
     Raises:
-        UnsupportedError: The crystal has more than one atom per primitive cell, or an element that
-            the potential does not know.
+        UnsupportedError: The crystal holds an element that the potential does not know.
 
     Note:
         Rank-local: makes no MPI call, also for potentials with feature exchange.
     """
 
-    def __init__(self, model: SiteModel, oriented: OrientedCrystal) -> None:
+    def __init__(
+        self, model: SiteModel, oriented: OrientedCrystal, *, relaxed: bool = True
+    ) -> None:
         crystal = oriented.crystal
-        if crystal.n_basis > 1:
-            raise UnsupportedError(
-                f"the Cauchy-Born law of a crystal with {crystal.n_basis} atoms per primitive cell "
-                "needs relaxed inner shifts, which are not available yet; crystals with one atom work"
-            )
         strange = {int(z) for z in crystal.numbers} - model.numbers
         if strange:
             raise UnsupportedError(
@@ -65,9 +71,13 @@ class BulkCell:
         self.model = model
         self.clock = Clock()
         self.oriented = oriented
+        self.n_basis = crystal.n_basis
         self.volume = crystal.atomic_volume
-        self._number = int(crystal.numbers[0])
+        self._shifting = relaxed and crystal.n_basis > 1
+        self._whole = crystal.n_basis * crystal.atomic_volume
+        self._numbers = torch.as_tensor(crystal.numbers, device=model.device)
         self._shell = lru_cache(maxsize=None)(self._build_shell)
+        self._soft: tuple[Array, Array] | None = None
 
     def energy_density(self, F: ArrayLike) -> tuple[Array, Array]:
         """Energy per reference volume and first Piola-Kirchhoff stress.
@@ -79,20 +89,17 @@ class BulkCell:
             ``(W, P)``: W, shape ``(q,)`` [eV/Å³], and P = ∂W/∂F, shape ``(q, 3, 3)`` [eV/Å³].
 
         Raises:
-            ConvergenceError: A point is inverted or compressed to less than half its length.
+            ConvergenceError: A point is inverted or compressed to less than half its length, or
+                sublattices find no rest.
         """
         points = np.asarray(F, dtype=np.float64)
         W, P = np.empty(len(points)), np.empty((len(points), 3, 3))
         for part, shell in self._chunks(points):
-            at = self._edges(points[part], shell)
-            with self.clock:
-                energy, slopes = edge_slopes(self.model, *at.sites())
-            W[part] = energy.cpu().numpy() / self.volume
-            P[part] = self._contract(slopes, at)
+            _, W[part], P[part] = self._relax(points[part], shell)
         return W, P
 
     def tangent(self, F: ArrayLike) -> Array:
-        """Second derivative of W.
+        """Second derivative of W, the sublattices following.
 
         Args:
             F: Deformation gradients, shape ``(q, 3, 3)`` [-].
@@ -107,59 +114,160 @@ class BulkCell:
         points = np.asarray(F, dtype=np.float64)
         A = np.empty((len(points), 3, 3, 3, 3))
         for part, shell in self._chunks(points):
-            at = self._edges(points[part], shell)
-            with self.clock:
-                product = edge_products(self.model, *at.sites())
-            reference = shell.T[:, at.kept % len(shell)]
-            for k in range(3):
-                for m in range(3):
-                    change = torch.zeros_like(reference)
-                    change[k] = reference[m]
-                    with self.clock:
-                        by_edge = product(change.T)
-                    A[part, :, :, k, m] = self._contract(by_edge, at)
+            at = self._second_order(points[part], shell)
+            A[part], mixed = at.by_gradient()
+            if self._shifting:
+                follow = np.linalg.solve(at.stiffness(), mixed.reshape(*mixed.shape[:2], 9))
+                relief = np.swapaxes(mixed.reshape(*mixed.shape[:2], 9), 1, 2) @ follow
+                A[part] -= relief.reshape(-1, 3, 3, 3, 3) / self._whole
         return A
 
-    def _edges(self, F: Array, shell: torch.Tensor) -> _Points:
-        n, k = len(F), len(shell)
+    def response(self, F: ArrayLike) -> Response:
+        """Inner shifts of the sublattices at ``F`` ``(q, 3, 3)``, and how they follow a change of F.
+
+        Raises:
+            ConvergenceError: As for :meth:`energy_density`.
+        """
+        points = np.asarray(F, dtype=np.float64)
+        shifts = np.zeros((len(points), self.n_basis, 3))
+        parts = []
+        for part, shell in self._chunks(points):
+            at = self._second_order(points[part], shell)
+            shifts[part] = at.shifts
+            parts.append((part, at))
+        return Response(shifts, parts)
+
+    def shifts(self, F: ArrayLike) -> Array:
+        """Inner shifts alone, shape ``(q, n_basis, 3)`` [Å]; see :class:`Response`."""
+        points = np.asarray(F, dtype=np.float64)
+        shifts = np.zeros((len(points), self.n_basis, 3))
+        for part, shell in self._chunks(points):
+            shifts[part] = self._relax(points[part], shell)[0]
+        return shifts
+
+    def linear_shifts(self, F: ArrayLike) -> Array:
+        """Inner shifts as the crystal at rest begins to follow the stretch of F; finite for any F.
+
+        Returns:
+            Shape ``(q, n_basis, 3)`` [Å].
+        """
+        points = np.asarray(F, dtype=np.float64)
+        out = np.zeros((len(points), self.n_basis, 3))
+        if self._shifting:
+            left, stretch, right = np.linalg.svd(points)
+            turn = left @ right
+            U = np.swapaxes(right, 1, 2) @ (stretch[:, :, None] * right)
+            response = self._softness()[1]
+            first = (U - np.eye(3)).reshape(-1, 9) @ response.T
+            out[:, 1:] = first.reshape(len(points), -1, 3) @ np.swapaxes(turn, 1, 2)
+        return out
+
+    def _relax(self, F: Array, shell: Shell) -> tuple[Array, Array, Array]:
+        """Shifts at rest, energy density and stress there; Newton with the stiffness at rest, then its own."""
+        n = len(F)
+        shifts = self.linear_shifts(F)
+        W, P = np.empty(n), np.empty((n, 3, 3))
+        moving = np.arange(n)
+        for k in range(_MOST_STEPS):
+            at = self._edges(F[moving], shell, shifts[moving])
+            with self.clock:
+                energy, slopes = edge_slopes(self.model, *at.sites())
+            W[moving] = energy.reshape(len(moving), -1).sum(1).cpu().numpy() / self._whole
+            P[moving] = at.by_F(slopes) / self._whole
+            if not self._shifting:
+                return shifts, W, P
+            pull = at.by_shift(slopes)
+            still = np.abs(pull).max(axis=1, initial=0.0) > AT_REST
+            if not still.any():
+                return shifts, W, P
+            moving, pull = moving[still], pull[still]
+            if k < _CHORD_STEPS:
+                step = self._chord(F[moving], pull)
+            else:
+                here = self._edges(F[moving], shell, shifts[moving])
+                step = downhill(
+                    SecondOrder(
+                        self.model, self.clock, self._shifting, self._whole, here, shifts[moving]
+                    ).stiffness(),
+                    pull,
+                )
+            step *= np.minimum(1.0, _LONGEST_STEP / np.abs(step).max(axis=1))[:, None]
+            shifts[moving, 1:] += step.reshape(len(moving), -1, 3)
+            if not np.abs(shifts).max() < LONGEST_SHIFT:
+                break
+        raise ConvergenceError(
+            "the sublattices of the crystal find no rest somewhere in the continuum; try smaller "
+            "load steps or a larger core"
+        )
+
+    def _chord(self, F: Array, pull: Array) -> Array:
+        """Newton step with the stiffness of the crystal at rest, turned with the crystal."""
+        left, _, right = np.linalg.svd(F)
+        turn = left @ right
+        back = pull.reshape(len(F), -1, 3) @ turn
+        step = -(back.reshape(len(F), -1) @ self._softness()[0].T)
+        return (step.reshape(back.shape) @ np.swapaxes(turn, 1, 2)).reshape(len(F), -1)
+
+    def _softness(self) -> tuple[Array, Array]:
+        """Inverse stiffness of the shifts at rest [Å²/eV], and how they follow F there [Å]; computed once."""
+        if self._soft is None:
+            one = np.eye(3)[None]
+            shell = self._shell(SHELL_FACTORS[0])
+            at = SecondOrder(
+                self.model,
+                self.clock,
+                self._shifting,
+                self._whole,
+                self._edges(one, shell, None),
+                np.zeros((1, self.n_basis, 3)),
+            )
+            inverse = np.linalg.inv(at.stiffness()[0])
+            mixed = at.by_gradient()[1][0].reshape(len(inverse), 9)
+            self._soft = inverse, -inverse @ mixed
+        return self._soft
+
+    def _second_order(self, F: Array, shell: Shell) -> SecondOrder:
+        shifts = self._relax(F, shell)[0] if self._shifting else None
+        rest = np.zeros((len(F), self.n_basis, 3)) if shifts is None else shifts
+        return self._derivatives(self._edges(F, shell, shifts), rest)
+
+    def _derivatives(self, at: Cells, shifts: Array) -> SecondOrder:
+        return SecondOrder(self.model, self.clock, self._shifting, self._whole, at, shifts)
+
+    def _edges(self, F: Array, shell: Shell, shifts: Array | None) -> Cells:
+        n, k = len(F), len(shell.vectors)
         device = self.model.device
         # Axis first, so that what a model does to all edges at once runs over contiguous memory.
-        stretched = torch.as_tensor(F, device=device).reshape(-1, 3) @ shell.T
+        stretched = torch.as_tensor(F, device=device).reshape(-1, 3) @ shell.vectors.T
         vec = stretched.reshape(n, 3, k).transpose(0, 1).reshape(3, n * k)
+        if shifts is not None and self.n_basis > 1:
+            s = torch.as_tensor(shifts, device=device).permute(2, 0, 1)
+            vec = vec + (s[:, :, shell.neighbour] - s[:, :, shell.centre]).reshape(3, n * k)
         kept = (vec.square().sum(0) < self.model.cutoff**2).nonzero()[:, 0]
-        numbers = torch.full((n,), self._number, device=device)
-        return _Points(torch.gather(vec, 1, kept.expand(3, -1)).T, kept, shell, numbers)
+        return Cells(
+            torch.gather(vec, 1, kept.expand(3, -1)).T, kept, shell, self._numbers.repeat(n), n
+        )
 
-    def _contract(self, by_edge: torch.Tensor, at: _Points) -> Array:
-        n, k = len(at.numbers), len(at.shell)
-        every = by_edge.new_zeros(3, n * k).index_copy_(1, at.kept, by_edge.T)
-        sums = every.reshape(3 * n, k) @ at.shell
-        return sums.reshape(3, n, 3).transpose(0, 1).cpu().numpy() / self.volume
+    def _chunks(self, F: Array) -> Iterator[tuple[slice, Shell]]:
+        if len(F):
+            shell = self._shell(_shell_factor(F))
+            step = max(1, CHUNK[torch.device(self.model.device).type] // len(shell.vectors))
+            for a in range(0, len(F), step):
+                yield slice(a, min(a + step, len(F))), shell
 
-    def _chunks(self, F: Array) -> list[tuple[slice, torch.Tensor]]:
-        if len(F) == 0:
-            return []
-        shell = self._shell(_shell_factor(F))
-        step = max(1, CHUNK[torch.device(self.model.device).type] // len(shell))
-        return [(slice(a, min(a + step, len(F))), shell) for a in range(0, len(F), step)]
-
-    def _build_shell(self, factor: float) -> torch.Tensor:
-        vectors = self.oriented.shell(factor * self.model.cutoff).vectors
-        return torch.as_tensor(np.ascontiguousarray(vectors), device=self.model.device)
-
-
-class _Points(NamedTuple):
-    """Edges of a batch of points: present vectors, which of all (point, shell vector) they are, the shell, numbers."""
-
-    vec: torch.Tensor
-    kept: torch.Tensor
-    shell: torch.Tensor
-    numbers: torch.Tensor
-
-    def sites(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-        """As sites that see nothing but their own images."""
-        point = self.kept // len(self.shell)
-        return self.vec, point.expand(2, -1), self.numbers, len(self.numbers)
+    def _build_shell(self, factor: float) -> Shell:
+        radius = factor * self.model.cutoff + (LONGEST_SHIFT if self._shifting else 0.0)
+        found = self.oriented.shell(radius)
+        device = self.model.device
+        turns = np.zeros((len(found.vectors), self.n_basis))
+        np.add.at(turns, (np.arange(len(turns)), found.neighbour), 1.0)
+        np.add.at(turns, (np.arange(len(turns)), found.centre), -1.0)
+        return Shell(
+            torch.as_tensor(np.ascontiguousarray(found.vectors), device=device),
+            torch.as_tensor(found.centre, device=device),
+            torch.as_tensor(found.neighbour, device=device),
+            torch.as_tensor(turns, device=device),
+        )
 
 
 def _shell_factor(F: Array) -> float:
@@ -186,93 +294,3 @@ def cauchy_born(model: Potential, oriented: OrientedCrystal) -> BulkCell | Force
     if isinstance(model, ForceModel):
         return ForceBulkCell(model, oriented)
     return BulkCell(model, oriented)
-
-
-def relaxed_lattice(model: Potential, crystal: Crystal) -> Crystal:
-    """The crystal stretched until it is free of stress.
-
-    Args:
-        model: The potential.
-        crystal: Starting point, lattice constants within 15 %.
-
-    Returns:
-        The crystal at the nearest minimum of the energy under a symmetric stretch (a change of
-        scale for cubic crystals), with a stress below 1e-12 eV/Å³, or what a black box allows.
-
-    Raises:
-        ConvergenceError: No such minimum is found.
-    """
-    here = _scaled_to_minimum(model, crystal)
-    small = _smallest_stress(model, crystal)
-    for _ in range(30):
-        bulk = cauchy_born(model, _in_own_frame(here))
-        stress = bulk.energy_density(np.eye(3)[None])[1][0]
-        stress = 0.5 * (stress + stress.T)
-        if np.abs(stress).max() < small:
-            return here
-        stiffness = elastic_constants(bulk).reshape(9, 9)
-        # Least squares of least norm: layers that do not know of each other have no stiffness
-        # across, and rotations have none at all.
-        strain = np.linalg.lstsq(stiffness, -stress.reshape(9), rcond=1e-8)[0].reshape(3, 3)
-        strain *= min(1.0, 0.02 / max(np.abs(strain).max(), 1e-300))
-        mean = np.trace(strain) / 3
-        if np.abs(strain - mean * np.eye(3)).max() < 1e-3 * abs(mean) + 1e-13:
-            here = here.scaled(1 + mean)
-        else:
-            here = here.stretched(np.eye(3) + 0.5 * (strain + strain.T))
-    raise ConvergenceError(
-        f"no stress-free lattice found with {model.name}; check structure and lattice constant"
-    )
-
-
-def elastic_constants(bulk: BulkCell | ForceBulkCell) -> Array:
-    """Elastic constants of the lattice at rest, in the axes of ``bulk``.
-
-    Returns:
-        C, shape ``(3, 3, 3, 3)`` [eV/Å³], with all symmetries of an elasticity tensor.
-    """
-    if isinstance(bulk, ForceBulkCell):
-        C = bulk.stiffness()
-    else:
-        C = bulk.tangent(np.eye(3)[None])[0]
-    C = 0.5 * (C + C.transpose(1, 0, 2, 3))
-    C = 0.5 * (C + C.transpose(0, 1, 3, 2))
-    return 0.5 * (C + C.transpose(2, 3, 0, 1))
-
-
-def _energies(bulk: BulkCell | ForceBulkCell, F: Array) -> Array:
-    """Energy densities; infinite where a black box has none, such as beyond the end of its tables."""
-    if isinstance(bulk, BulkCell):
-        return bulk.energy_density(F)[0]
-    energy = np.full(len(F), np.inf)
-    for k in range(len(F)):
-        with suppress(ConvergenceError):
-            energy[k] = bulk.energy_density(F[k : k + 1])[0][0]
-    return energy
-
-
-def _smallest_stress(model: Potential, crystal: Crystal) -> float:
-    """What counts as no stress [eV/Å³]: round-off, which a black box may have more of."""
-    if not isinstance(model, ForceModel):
-        return 1e-12
-    if "virial" not in model.gives:
-        return 1e-8  # differences of energies
-    return max(1e-12, 30 * model.noise / crystal.atomic_volume ** (2 / 3))
-
-
-def _scaled_to_minimum(model: Potential, crystal: Crystal) -> Crystal:
-    scales = np.linspace(0.85, 1.15, 61)
-    bulk = cauchy_born(model, _in_own_frame(crystal))
-    energy = _energies(bulk, scales[:, None, None] * np.eye(3))
-    inner = np.flatnonzero((energy[1:-1] < energy[:-2]) & (energy[1:-1] <= energy[2:])) + 1
-    if len(inner) == 0:
-        raise ConvergenceError(
-            f"the energy of the crystal with {model.name} has no minimum within 15 % of the given "
-            "lattice constant; check structure, element and lattice constant"
-        )
-    return crystal.scaled(float(scales[inner[np.argmin(np.abs(scales[inner] - 1))]]))
-
-
-def _in_own_frame(crystal: Crystal) -> OrientedCrystal:
-    steps = np.eye(3, dtype=np.int64)
-    return OrientedCrystal(crystal, np.eye(3), steps[0], None, steps[2])

@@ -18,8 +18,8 @@ def load_potential(
 
     Args:
         path_or_name: File of the potential; not used by the kind ``"toy"``.
-        kind: ``"eam"`` (eam.alloy or eam.fs table), ``"mace"`` (model file of mace-torch) or
-            ``"toy"``.
+        kind: ``"eam"`` (eam.alloy or eam.fs table), ``"mace"`` (model file of mace-torch), ``"sw"``
+            (Stillinger-Weber file of LAMMPS) or ``"toy"``.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is a device).
         local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in
             turn.
@@ -39,6 +39,7 @@ def load_potential(
     loaders: dict[str, Callable[[str | Path, str], SiteModel]] = {
         "eam": _load_eam,
         "mace": _load_mace,
+        "sw": _load_sw,
         "toy": _load_toy,
     }
     if kind not in loaders:
@@ -85,6 +86,12 @@ def _load_mace(path: str | Path, device: str) -> SiteModel:
     from msolve.potentials.mace import load_mace
 
     return load_mace(path, device)
+
+
+def _load_sw(path: str | Path, device: str) -> SiteModel:
+    from msolve.potentials.sw import load_sw
+
+    return load_sw(path, device)
 
 
 def _load_toy(path: str | Path, device: str) -> SiteModel:
