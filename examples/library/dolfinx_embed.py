@@ -102,7 +102,8 @@ def atoms_everywhere(comm: MPI.Comm, potential: Any, crystal: Any, X: np.ndarray
 
     from msolve.assemble import Body, full_atomistic
     from msolve.loads import Affine
-    from msolve.potentials.bulk import cauchy_born, elastic_constants
+    from msolve.potentials.bulk import cauchy_born
+    from msolve.potentials.rest import elastic_constants
     from msolve.solvers import Settings, find_root
 
     law, rim = cauchy_born(potential, crystal), Affine(np.eye(3) + STRETCH)

@@ -22,7 +22,8 @@ import msolve
 from msolve.assemble import Body, couple
 from msolve.io.meshes import disc_mesh
 from msolve.loads import Affine
-from msolve.potentials.bulk import cauchy_born, elastic_constants
+from msolve.potentials.bulk import cauchy_born
+from msolve.potentials.rest import elastic_constants
 from msolve.regions import Regions
 from msolve.solvers import Settings, find_root
 from msolve.testing import check_material

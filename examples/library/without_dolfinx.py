@@ -28,7 +28,8 @@ from skfem.helpers import grad
 from msolve.atomistic import AtomisticPatch
 from msolve.crystal import Crystal, Sites
 from msolve.potentials import load_potential
-from msolve.potentials.bulk import cauchy_born, elastic_constants, relaxed_lattice
+from msolve.potentials.bulk import cauchy_born
+from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.regions import Ball, Regions
 
 W_EAM = Path(__file__).parents[2] / "solver_configs/potentials/w_eam4.eam.fs"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from msolve.crystal import Crystal
     from msolve.embedding import embed
     from msolve.potentials import load_potential
-    from msolve.potentials.bulk import relaxed_lattice
+    from msolve.potentials.rest import relaxed_lattice
     from msolve.regions import Ball
 
 __all__ = ["Ball", "Crystal", "__version__", "embed", "load_potential", "relaxed_lattice"]
@@ -25,7 +25,7 @@ _HOMES = {
     "Crystal": "msolve.crystal",
     "embed": "msolve.embedding",
     "load_potential": "msolve.potentials",
-    "relaxed_lattice": "msolve.potentials.bulk",
+    "relaxed_lattice": "msolve.potentials.rest",
 }
 
 

@@ -17,7 +17,8 @@ from msolve.atomistic.relaxation import relax_atoms
 from msolve.crystal import Crystal
 from msolve.handshake.slab import relax_slab
 from msolve.potentials import Potential
-from msolve.potentials.bulk import cauchy_born, elastic_constants, relaxed_lattice
+from msolve.potentials.bulk import cauchy_born
+from msolve.potentials.rest import elastic_constants, relaxed_lattice
 
 Array = NDArray[np.float64]
 Miller = tuple[int, int, int]

@@ -18,7 +18,8 @@ from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials import ForceModel, SiteModel, load_potential
 from msolve.potentials.blackbox import BlackBox, examined, measure
-from msolve.potentials.bulk import BulkCell, cauchy_born, elastic_constants, relaxed_lattice
+from msolve.potentials.bulk import BulkCell, cauchy_born
+from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.potentials.calculator import ase_calculator, wrap_calculator
 from msolve.testing import Tolerances, check_material, check_potential
 

@@ -186,9 +186,7 @@ class BulkCell:
             else:
                 here = self._edges(F[moving], shell, shifts[moving])
                 step = downhill(
-                    SecondOrder(
-                        self.model, self.clock, self._shifting, self._whole, here, shifts[moving]
-                    ).stiffness(),
+                    self._derivatives(here, shifts[moving]).stiffness(),
                     pull,
                 )
             step *= np.minimum(1.0, _LONGEST_STEP / np.abs(step).max(axis=1))[:, None]
@@ -213,14 +211,7 @@ class BulkCell:
         if self._soft is None:
             one = np.eye(3)[None]
             shell = self._shell(SHELL_FACTORS[0])
-            at = SecondOrder(
-                self.model,
-                self.clock,
-                self._shifting,
-                self._whole,
-                self._edges(one, shell, None),
-                np.zeros((1, self.n_basis, 3)),
-            )
+            at = self._derivatives(self._edges(one, shell, None), np.zeros((1, self.n_basis, 3)))
             inverse = np.linalg.inv(at.stiffness()[0])
             mixed = at.by_gradient()[1][0].reshape(len(inverse), 9)
             self._soft = inverse, -inverse @ mixed

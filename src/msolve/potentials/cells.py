@@ -45,7 +45,7 @@ class Response:
         for part, at in self._parts:
             if at.shifting:
                 given = gradient[part, 1:].reshape(-1, at.stiffness().shape[1], 1)
-                pushed: Array = np.linalg.solve(at.stiffness(), given)[..., 0]
+                pushed: Array = np.asarray(np.linalg.solve(at.stiffness(), given)[..., 0])
                 out[part] = -at.stress_along(pushed)
         return out
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 def relaxed_lattice(model: Potential, crystal: Crystal) -> Crystal:
-    """The crystal stretched until it is free of stress.
+    """The crystal stretched until it is free of stress, its basis where no atom feels a force.
 
     Args:
         model: The potential.
@@ -39,7 +40,7 @@ def relaxed_lattice(model: Potential, crystal: Crystal) -> Crystal:
         stress = bulk.energy_density(np.eye(3)[None])[1][0]
         stress = 0.5 * (stress + stress.T)
         if np.abs(stress).max() < small:
-            return here
+            return _with_basis_at_rest(bulk, here)
         stiffness = elastic_constants(bulk).reshape(9, 9)
         # Least squares of least norm: layers that do not know of each other have no stiffness
         # across, and rotations have none at all.
@@ -53,6 +54,13 @@ def relaxed_lattice(model: Potential, crystal: Crystal) -> Crystal:
     raise ConvergenceError(
         f"no stress-free lattice found with {model.name}; check structure and lattice constant"
     )
+
+
+def _with_basis_at_rest(bulk: BulkCell | ForceBulkCell, crystal: Crystal) -> Crystal:
+    if crystal.n_basis == 1:
+        return crystal
+    shifts = bulk.shifts(np.eye(3)[None])[0]
+    return replace(crystal, basis=crystal.basis + shifts @ np.linalg.inv(crystal.cell))
 
 
 def elastic_constants(bulk: BulkCell | ForceBulkCell) -> Array:

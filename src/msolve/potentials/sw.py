@@ -121,7 +121,7 @@ def load_sw(path: str | Path, device: str = "cpu") -> StillingerWeber:
         raise CaseError(
             [f"{where}: needs entries of {size} words (three elements, {', '.join(COLUMNS)})"]
         )
-    elements = tuple(dict.fromkeys(entry[0] for entry in entries))
+    elements = tuple(dict.fromkeys(e for entry in entries for e in entry[:3]))
     table = np.full((len(elements),) * 3 + (len(COLUMNS),), np.nan)
     for entry in entries:
         try:
