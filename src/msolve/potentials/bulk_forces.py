@@ -9,6 +9,7 @@ once, and so is a whole set of points that is asked for again.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,7 @@ class ForceBulkCell:
         self.volume = crystal.atomic_volume
         self._n_basis = crystal.n_basis
         self._softness: Array | None = None
+        self._first: Array | None = None
         self.clock = Clock()
         self._known: dict[str, tuple[Array, object]] = {}
 
@@ -113,12 +115,55 @@ class ForceBulkCell:
         """
         return np.asarray(self._differences(np.eye(3)[None], ELASTIC_STEP)[0])
 
+    @property
+    def n_basis(self) -> int:
+        """Atoms per primitive cell."""
+        return self._n_basis
+
     def shifts(self, F: ArrayLike) -> Array:
-        """Positions of the basis atoms relative to the first, at rest at ``F``, ``(q, b, 3)`` [Å]."""
+        """Inner shifts of the sublattices against the first at ``F``, shape ``(q, b, 3)`` [Å].
+
+        Atom b of a cell stands at F times its place in the crystal at rest, plus its shift.
+        """
         points = np.asarray(F, dtype=np.float64)
-        places, _ = self._relaxed(points)
-        cells = self._cells(points)
-        return np.asarray((places - places[:, :1]) @ cells)
+        if self._n_basis == 1:
+            return np.zeros((len(points), 1, 3))
+        states, which = _distinct(points)
+        places, _ = self._relaxed(states)
+        moved = places - self.oriented.crystal.basis
+        return np.asarray((moved - moved[:, :1]) @ self._cells(states))[which]
+
+    def linear_shifts(self, F: ArrayLike) -> Array:
+        """Inner shifts as the crystal at rest begins to follow the stretch of F, ``(q, b, 3)`` [Å]."""
+        points = np.asarray(F, dtype=np.float64)
+        if self._n_basis == 1:
+            return np.zeros((len(points), 1, 3))
+        if self._first is None:
+            self._first = self._shift_slopes(np.eye(3)[None])[0]
+        left, stretch, right = np.linalg.svd(points)
+        U = np.swapaxes(right, 1, 2) @ (stretch[:, :, None] * right)
+        at_rest = np.einsum("bcij,qij->qbc", self._first, U - np.eye(3))
+        return np.asarray(at_rest @ np.swapaxes(left @ right, 1, 2))
+
+    def response(self, F: ArrayLike) -> ForceResponse:
+        """Inner shifts at ``F`` ``(q, 3, 3)``, and how they follow a change of F."""
+        points = np.asarray(F, dtype=np.float64)
+        return ForceResponse(self, points, self.shifts(points))
+
+    def _shift_slopes(self, F: Array) -> Array:
+        """Derivative of the shifts by F, by central differences, ``(q, b, 3, 3, 3)`` [Å]."""
+        q, step = len(F), max(STEP, (self.model.noise / 10) ** (1 / 3))
+        directions, changes = np.empty((q, 9, 9)), np.empty((q, 3 * self._n_basis, 9))
+        for k, strain in enumerate(_SYMMETRIC):
+            way = F @ strain
+            ends = [self.shifts(F + sign * step * way) for sign in (1, -1)]
+            directions[:, :, k] = way.reshape(q, 9)
+            changes[:, :, k] = ((ends[0] - ends[1]) / (2 * step)).reshape(q, -1)
+        shifts = self.shifts(F)
+        for k, turn in enumerate(_TURNS):
+            directions[:, :, 6 + k] = (turn @ F).reshape(q, 9)
+            changes[:, :, 6 + k] = (shifts @ turn.T).reshape(q, -1)
+        return (changes @ np.linalg.inv(directions)).reshape(q, self._n_basis, 3, 3, 3)
 
     def _evaluate(self, F: Array) -> tuple[Array, Array]:
         _, found = self._relaxed(F)
@@ -198,6 +243,30 @@ class ForceBulkCell:
             H = (pull[:n] - pull[n:]) / (2 * h)
             self._softness = np.asarray(np.linalg.inv(0.5 * (H + H.T)))
         return self._softness
+
+
+class ForceResponse:
+    """Inner shifts of a black box's crystal, and their derivative; the interface of ``Response``.
+
+    Attributes:
+        shifts: Shape ``(q, b, 3)`` [Å].
+    """
+
+    def __init__(self, law: ForceBulkCell, F: Array, shifts: Array) -> None:
+        self.shifts = shifts
+        self._law, self._F = law, F
+
+    @cached_property
+    def _slopes(self) -> Array:
+        return self._law._shift_slopes(self._F)
+
+    def along(self, change: Array) -> Array:
+        """Change of the shifts with F, ``(q, 3, 3)`` [-] to ``(q, b, 3)`` [Å]."""
+        return np.asarray(np.einsum("qbcij,qij->qbc", self._slopes, change))
+
+    def back(self, gradient: Array) -> Array:
+        """The transpose: from a gradient by the shifts ``(q, b, 3)`` to one by F ``(q, 3, 3)``."""
+        return np.asarray(np.einsum("qbcij,qbc->qij", self._slopes, gradient))
 
 
 class _Kept(NamedTuple):
