@@ -112,7 +112,9 @@ class DisplacementSpace:
 
     def cell_points(self) -> IntArray:
         """Rows of the mesh's geometry that are the vertices of each owned cell, ``(n_cells, gdim + 1)``."""
-        return np.asarray(_geometry_cells(self.mesh)[: self.n_cells], dtype=np.int64)
+        return np.asarray(
+            _of_one_cell_type(self.mesh.geometry, "dofmap")[: self.n_cells], dtype=np.int64
+        )
 
     def quadrature(self, degree: int | None = None) -> tuple[Array, Array, Array]:
         """Quadrature of every owned cell, of the space's degree or another.
@@ -259,7 +261,7 @@ def space_from(V: Any, thickness: float = 1.0) -> DisplacementSpace:
             domain.topology.cell_name() != SIMPLEX.get(gdim),
             "its cells are no simplices that fill it",
         ),
-        (domain.geometry.cmap.degree != 1, "its cells are curved"),
+        (_of_one_cell_type(domain.geometry, "cmap").degree != 1, "its cells are curved"),
         (element.family_name != "P" or element.discontinuous, "its elements are not Lagrange"),
         (element.degree not in (1, 2), "its degree is not 1 or 2"),
         (V.dofmap.index_map_bs not in range(gdim, 4), f"it has {V.dofmap.index_map_bs} components"),
@@ -287,10 +289,10 @@ def _create_mesh(comm: MPI.Comm, cells: IntArray, x: Array, element: Any) -> Any
     return mesh.create_mesh(comm, cells=cells, x=x, e=element)
 
 
-def _geometry_cells(domain: Any) -> Any:
-    """Vertices of each cell of this rank: ``dofmap`` until 0.10, the first of ``dofmaps`` in 0.11."""
-    by_cell_type = getattr(domain.geometry, "dofmaps", None)
-    return by_cell_type[0] if isinstance(by_cell_type, list) else domain.geometry.dofmap
+def _of_one_cell_type(geometry: Any, name: str) -> Any:
+    """``dofmap`` or ``cmap`` of a mesh's geometry, which 0.11 keeps in lists by cell type: ``dofmaps``, ``cmaps``."""
+    by_cell_type = getattr(geometry, name + "s", None)
+    return by_cell_type[0] if isinstance(by_cell_type, list) else getattr(geometry, name)
 
 
 def _local_tags(
@@ -299,7 +301,7 @@ def _local_tags(
     """Tags of the input, carried over to the nodes of the space. Every node lies in an owned cell."""
     original = np.asarray(domain.geometry.input_global_indices)
     n_cells = domain.topology.index_map(domain.topology.dim).size_local
-    vertices = original[_geometry_cells(domain)[:n_cells]]
+    vertices = original[_of_one_cell_type(domain.geometry, "dofmap")[:n_cells]]
     nodes = np.asarray(V.dofmap.list[:n_cells], dtype=np.int64)
     reference = scalar_element(domain.geometry.dim, V.ufl_element().degree).points
     corner = [int(np.argmax(np.abs(reference - x).sum(axis=1) < 1e-9)) for x in _corners(reference)]
