@@ -239,6 +239,14 @@ class Embedded:
         self.form.write(self.problem.snapshot(z, t).nodes)
         return self.problem.gather(z, t)
 
+    def reactions(self, z: PETSc.Vec) -> Array:
+        """Forces by which the boundary conditions hold the body at ``z``, ``(n_local_nodes, 3)`` [eV/Å].
+
+        Whole at a node's owner; zero at ghosts and where nothing is held. On a 2-D mesh those of one period.
+        """
+        at = self.problem.snapshot(z, self._boundary.now())
+        return np.where(self.form.held(), self.form.residual(at.nodes), 0.0)
+
     def _assemble(self, nodes: Array) -> PETSc.Mat:
         """Rows of lattice elasticity times 1 - β plus rows of the form's tangent times β, through the lifts."""
         kinematics = self.problem.kinematics

@@ -272,6 +272,31 @@ def test_what_cannot_be_is_refused_with_a_reason():
             problem.embed(2.0, 2.0)
 
 
+def test_reactions_are_the_tractions_of_a_homogeneous_state(pulled):
+    problem = Problem(bodies.eam4(), n=8, half=24.0)
+    D = np.array([[0.002, 0.001, 0], [0, -0.001, 0], [0, 0.003, 0]])
+    problem.stretch(D)
+    atoms = problem.embed(2.0, 4.0)
+    problem.u.x.array[:] = problem.rim.x.array
+    forces = atoms.reactions(atoms.unknowns())
+    F = np.eye(3) + D
+    stress = F @ np.einsum("ijkl,kl->ij", problem.C, (F.T @ F - np.eye(3)) / 2)
+    nodes = atoms.form.space.nodes()
+    side = np.isclose(nodes[:, 0], 24.0) & (np.abs(nodes[:, 1]) < 23.0)
+    area = 48.0 * np.count_nonzero(side) / 8 * problem.crystal.period
+    assert forces[side].sum(axis=0) == pytest.approx(area * stress[:, 0], rel=1e-9)
+    assert np.abs(forces.sum(axis=0)).max() < 1e-9
+    inside = np.abs(nodes[:, :2]).max(axis=1) < 23.0
+    assert (forces[inside] == 0).all()
+    # Rollers push only along their own axis.
+    rollers, embedded = pulled
+    rollers.far.value = 0.2
+    forces = embedded.reactions(newton(embedded))
+    nodes = embedded.form.space.nodes()
+    left = np.isclose(nodes[:, 0], -24.0) & (nodes[:, 1] > -23.0)
+    assert (forces[left, 1:] == 0).all() and forces[left, 0].sum() < -0.1
+
+
 def test_a_state_without_energy_is_a_residual_that_is_no_number(pulled):
     _, atoms = pulled
     z, f = atoms.vector(), atoms.vector()
