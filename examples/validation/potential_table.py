@@ -30,7 +30,7 @@ from scipy.optimize import brentq
 from msolve.crystal import Crystal
 from msolve.potentials import Potential, load_potential
 from msolve.potentials.blackbox import examined
-from msolve.potentials.lammps import kim_model
+from msolve.potentials.lammps import installed_kim_models, kim_model
 from msolve.properties import bulk_properties, surface_energy, vacancy_energy
 from msolve.units import GPA, J_PER_M2
 
@@ -116,6 +116,13 @@ MODELS = (
 )
 
 
+def _installed(model: str) -> str:
+    """The version of a KIM model that is installed; Debian's newer package has newer ones."""
+    here = installed_kim_models()
+    same = [name for name in here if name.rsplit("_", 1)[0] == model.rsplit("_", 1)[0]]
+    return model if model in here or not same else same[-1]
+
+
 def by_msolve(model: Model, own: bool) -> Row:
     """One row by msolve: through KIM, or by its own EAM from the table."""
     potential: Potential
@@ -123,7 +130,7 @@ def by_msolve(model: Model, own: bool) -> Row:
         assert model.table is not None
         potential = load_potential(model.table, "eam")
     else:
-        declared = kim_model(model.kim, [int(model.crystal.numbers[0])])
+        declared = kim_model(_installed(model.kim), [int(model.crystal.numbers[0])])
         potential = examined(declared, bulk_properties(declared, model.crystal).crystal)
     bulk = bulk_properties(potential, model.crystal)
     row: Row = {
@@ -171,7 +178,7 @@ def evaluate(
         ase.io.write(folder / "atoms", atoms, format="lammps-data", masses=True)
         program.commands_string(
             f"""
-            kim init {model.kim} metal
+            kim init {_installed(model.kim)} metal
             boundary p p p
             box tilt large
             read_data {folder / "atoms"}
