@@ -273,11 +273,11 @@ def atomistic_terms(patch: Patch, force_sites: npt.NDArray[np.bool_]) -> tuple[T
 class SymmetricPart:
     """A term whose linearisation is the symmetric part of that of row-weighted forces.
 
-    With rows r the linearisation of a force term is r ∘ H; this is (r ∘ H + H ∘ r) / 2. Terms without rows stay
-    what they are. Its sign decides on the stability of states that have no energy.
+    With rows r the linearisation of a force term is r ∘ H; this is (r ∘ H + H ∘ r) / 2. Its sign
+    decides on the stability of states that have no energy.
 
     Attributes:
-        term: The term.
+        term: The term, with rows.
     """
 
     term: SiteTerm | DensityTerm
@@ -294,8 +294,7 @@ class SymmetricPart:
     def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
         """See ``Term``."""
         term = self.term
-        if term.rows is None:
-            return term.linearise(at)
+        assert term.rows is not None
         hessian = dataclasses.replace(term, rows=None).linearise(at)
         if isinstance(term, SiteTerm):
             r = term.rows[term.patch.local, None]
@@ -319,6 +318,10 @@ class SymmetricPart:
 
 
 def symmetric_parts(terms: Sequence[Term]) -> tuple[Term, ...]:
-    """The symmetric part of each term's linearisation; ``SiteTerm`` and ``DensityTerm`` only."""
-    assert all(isinstance(term, (SiteTerm, DensityTerm)) for term in terms)
-    return tuple(SymmetricPart(term) for term in terms)  # type: ignore[arg-type]
+    """The symmetric part of each term's linearisation; terms without rows have nothing but that."""
+    return tuple(
+        SymmetricPart(term)
+        if isinstance(term, (SiteTerm, DensityTerm)) and term.rows is not None
+        else term
+        for term in terms
+    )

@@ -318,6 +318,12 @@ def test_forces_that_are_not_numbers_are_told():
         broken.cluster(x, z, cell, [False, False, True])
 
 
+def test_kim_leaves_no_log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kim_model(SW, [14])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_installed_models_are_listed():
     assert {EAM4, SW} <= set(installed_kim_models())
 

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Which OpenKIM models are installed on this machine."""
+"""The KIM library itself: which of its models are installed, and its log."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
 
@@ -21,3 +23,14 @@ def installed_kim_models() -> list[str]:
     folders += Path.home().glob(".kim-api/*/*-models-dir")
     names = {p.name for folder in folders if folder.is_dir() for p in folder.iterdir()}
     return sorted(name for name in names if not name.startswith("."))
+
+
+def silence_kim_log() -> None:
+    """Keep the KIM library from writing a file ``kim.log`` into the working directory.
+
+    Only where the library goes by its usual name; elsewhere the log stays.
+    """
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        library = ctypes.CDLL("libkim-api.so.2")
+        silent = ctypes.c_int.in_dll(library, "KIM_LOG_VERBOSITY_silent")
+        library.KIM_Log_PushDefaultVerbosity(silent)

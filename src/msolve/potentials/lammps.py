@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials.blackbox import BlackBox
-from msolve.potentials.kim import installed_kim_models
+from msolve.potentials.kim import installed_kim_models, silence_kim_log
 from msolve.potentials.protocol import ClusterForces
 
 Array = NDArray[np.float64]
@@ -113,6 +113,7 @@ def kim_model(model: str, numbers: Sequence[int]) -> BlackBox:
     """
     if not re.fullmatch(r"[A-Za-z0-9_]+", model):
         raise CaseError([f"potential.model = {model}: is no name of a KIM model"])
+    silence_kim_log()
     species = " ".join(chemical_symbols[z] for z in numbers)
     recipe = Recipe(
         (f"kim init {model} metal",),
