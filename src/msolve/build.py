@@ -45,6 +45,9 @@ Array = npt.NDArray[np.float64]
 
 _log = logging.getLogger("msolve")
 
+LARGEST_STRAIN = 0.5
+"""Displacement gradient at the outer boundary above which a K-field is a mistake in the units."""
+
 MATCHING_LAYERS = 2.0
 """Nearest-neighbour distances of matching mesh beyond the blend."""
 
@@ -251,6 +254,16 @@ def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) ->
         return Setup(case, body, tuple(case.load.steps), "1", 1.0, slab, K_G)
     assert K_G is not None and isinstance(case.load, KFieldLoad)
     loads = tuple(K.absolute(K_G) for K in case.load.K)
+    angle = np.linspace(-3.0, 3.0, 13)
+    ring = body.radius * np.column_stack([np.cos(angle), np.sin(angle), np.zeros(13)])
+    strain = np.abs(body.far_field.gradient(ring, max(loads))).max()
+    if not strain < LARGEST_STRAIN:
+        raise CaseError(
+            [
+                f"load.K = {max(case.load.K, key=lambda K: K.absolute(K_G))}: strains the outer boundary by "
+                f"{100 * strain:.3g} %; must stay below {100 * LARGEST_STRAIN:g} %"
+            ]
+        )
     if all(K.relative for K in case.load.K):
         return Setup(case, body, loads, "K_G", 1 / K_G, slab, K_G)
     return Setup(case, body, loads, "MPa*m^0.5", 1 / MPA_SQRT_M, slab, K_G)
@@ -273,12 +286,30 @@ def _check_reach(setup: Setup) -> None:
         raise CaseError(problems)
 
 
+def _check_cover(mesh: MeshData, setup: Setup) -> None:
+    """Refuse a mesh for a disc whose outer boundary cuts into what the cores need around them."""
+    regions = setup.regions
+    nearest = float(np.linalg.norm(mesh.points[mesh.node_tags["outer"]], axis=1).min())
+    core = max(core.extent() for core in regions.cores)
+    needed = core + regions.blend + 2 * setup.body.margin
+    if nearest < needed:
+        raise CaseError(
+            [
+                f"mesh.file = {setup.case.mesh.file}: its boundary 'outer' comes within {nearest:.1f} angstrom of the "
+                f"origin; with core ({core:g}), blend ({regions.blend:g}) and range of the potential "
+                f"({2 * setup.body.margin:.1f}) at least {needed:.1f} angstrom are needed"
+            ]
+        )
+
+
 def _mesh(setup: Setup) -> MeshData:
     case, body = setup.case, setup.body
     given = case.mesh
     near = body.crystal.nearest_neighbour_distance
     if given.kind == "file":
         mesh = setup.mesh or read_tagged(case, body.loads)
+        if setup.mesh is None and "outer" in mesh.node_tags:
+            _check_cover(mesh, setup)
         for warning in size_warnings(mesh, setup.regions, near):
             _log.warning(warning)
         return mesh

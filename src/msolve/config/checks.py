@@ -19,6 +19,9 @@ from msolve.config.potentials import Potential
 if TYPE_CHECKING:
     from msolve.config.case import Case
 
+LEAST_STRETCH = 0.5
+"""No crystal is compressed to less, or stretched to more than its inverse."""
+
 ENERGY_METHODS = ("bqce", "bgfc", "bgfc_deferred")
 
 
@@ -109,7 +112,9 @@ def _load_problems(case: Case) -> list[str]:
     elif (load.F is None) == (load.strain is None):
         problems.append("load: needs either F or strain")
     else:
-        problems += _front_problems("load.F", load.deformation)
+        problems += _deformation_problems(
+            "load.F" if load.F is not None else "load.strain", load.deformation
+        )
     if defect.kind != "vacancy" and defect.positions:
         problems.append("defect.positions: only with defect.kind = vacancy")
     return problems
@@ -122,19 +127,30 @@ def _boundary_problems(load: BoundaryLoad) -> list[str]:
         if (held.value is None) == (held.F is None):
             problems.append(f"{key}: needs either value or F")
         elif held.F is not None:
-            problems += _front_problems(f"{key}.F", np.array(held.F))
+            problems += _deformation_problems(f"{key}.F", np.array(held.F))
         elif held.value == (None, None, None):
             problems.append(f"{key}.value: holds nothing; leave the entry out")
     return problems
 
 
-def _front_problems(key: str, F: NDArray[np.float64]) -> list[str]:
-    if (F[:, 2] == (0.0, 0.0, 1.0)).all():
-        return []
-    return [
-        f"{key}: its third column is {F[:, 2].tolist()}, needs [0, 0, 1]: the period along x3 "
-        "stays that of the crystal at rest"
-    ]
+def _deformation_problems(key: str, F: NDArray[np.float64]) -> list[str]:
+    if (F[:, 2] != (0.0, 0.0, 1.0)).any():
+        return [
+            f"{key}: its third column is {F[:, 2].tolist()}, needs [0, 0, 1]: the period along x3 "
+            "stays that of the crystal at rest"
+        ]
+    if np.linalg.det(F) <= 0:
+        return [
+            f"{key}: its determinant is {np.linalg.det(F):.3g}: turns the crystal inside out or flattens it; must be "
+            "positive"
+        ]
+    stretches = np.linalg.svd(F, compute_uv=False)
+    if stretches[0] > 1 / LEAST_STRETCH or stretches[-1] < LEAST_STRETCH:
+        return [
+            f"{key}: stretches the crystal by factors from {stretches[-1]:.3g} to {stretches[0]:.3g}; must stay "
+            f"between {LEAST_STRETCH:g} and {1 / LEAST_STRETCH:g}"
+        ]
+    return []
 
 
 def _region_problems(case: Case) -> list[str]:

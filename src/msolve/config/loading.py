@@ -46,8 +46,13 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise CaseError(["no such file"], str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CaseError([f"cannot be read: {error}"], str(path)) from None
+    except IsADirectoryError:
+        raise CaseError(["is a folder; needs an input file"], str(path)) from None
+    except OSError as error:
+        raise CaseError([f"cannot be read: {error.strerror}"], str(path)) from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise CaseError([f"line {line}: not UTF-8 text; save it as UTF-8"], path.name) from None
     data, problems = _read_yaml(text)
     if problems:
         raise CaseError(problems, path.name)

@@ -225,5 +225,6 @@ def existing_file(file: str | None, info: ValidationInfo) -> str | None:
     """``file``, if it is there, relative to the input file; raises ``ValueError`` if not."""
     folder = (info.context or {}).get("folder", Path())
     if file is not None and not (folder / file).is_file():
-        raise ValueError(f"no such file in {folder.resolve()}")
+        what = "is a folder, needs a file" if (folder / file).is_dir() else "no such file"
+        raise ValueError(f"{what} in {folder.resolve()}")
     return file

@@ -88,6 +88,10 @@ def _parse(name: str, lines: list[str]) -> EAMTables:
     header = lines[4].split()
     n_density, n_r = int(header[0]), int(header[2])
     d_density, d_r, cutoff = (_number(header[k]) for k in (1, 3, 4))
+    if min(n_density, n_r) < 4 or not all(0 < x < np.inf for x in (d_density, d_r, cutoff)):
+        raise ValueError(
+            f"line 5 should give numbers of entries (4 or more), spacings and cutoff, all positive: {lines[4]!r}"
+        )
     words = " ".join(lines[5:]).split()
     n_pairs = n * (n + 1) // 2
     n_alloy = n * (4 + n_density + n_r) + n_pairs * n_r

@@ -156,9 +156,9 @@ def _pieces(n_points: int, cells: IntArray) -> int:
 def _unusable(gmsh: ModuleType, gdim: int, cell_type: int) -> str:
     """What keeps the file from being used, or nothing."""
     types = gmsh.model.mesh.getElementTypes(gdim).tolist()
-    if cell_type not in types:
-        return "holds no straight-sided triangles or tetrahedra"
     others = [gmsh.model.mesh.getElementProperties(t)[0] for t in types if t != cell_type]
+    if not types:
+        return "holds no straight-sided triangles or tetrahedra"
     if others:
         return f"holds cells other than straight-sided simplices: {', '.join(others)}"
     return ""

@@ -1,0 +1,550 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Inputs that cannot be run, one thing wrong with each: decks, meshes, models, folders, command lines.
+
+Run as a program on any number of ranks it feeds them to the command one after the other, in one process, and writes
+what each rank saw: ``python bad_inputs.py FOLDER OUT``. ``test_bad_input.py`` reads that, and docs/messages.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MACE = ROOT / "solver_configs" / "potentials" / "w_mace" / "w_mace.model"
+
+GOOD: dict[str, Any] = {
+    "crystal": {
+        "structure": "bcc",
+        "element": "W",
+        "lattice_constant": "3.16 angstrom",
+        "orientation": {"x1": [1, 0, 0], "x2": [0, 1, 0], "x3": [0, 0, 1]},
+    },
+    "potential": {"kind": "eam", "file": "w.eam.alloy"},
+    "domain": {"radius": "40 angstrom"},
+    "regions": {"core_radius": "8 angstrom", "blend": "8 angstrom"},
+    "defect": {"kind": "vacancy"},
+    "load": {"kind": "affine", "strain": {"e11": "1 %"}},
+    "coupling": {"method": "bqcf"},
+    "output": {"fields": False, "atoms": False, "pictures": False},
+}
+CRACK: dict[str, Any] = {
+    "crystal.orientation": {"x1": [1, -1, 0], "x2": [1, 1, 0], "x3": [0, 0, 1]},
+    "defect": {"kind": "crack"},
+    "load": {"kind": "k_field", "K": "1.05 K_G"},
+}
+BLACK_BOX: dict[str, Any] = {"kind": "ase", "calculator": "ase.calculators.lj:LennardJones"}
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One input with one thing wrong.
+
+    Attributes:
+        group: Heading under which docs/messages.md lists it.
+        name: What is wrong with it.
+        says: What the message must contain: mostly the path of the key.
+        changes: Keys to change in the good deck; ``None`` as value takes the key away.
+        text: The deck itself, where it is no YAML mapping at all.
+        files: Makes further files in the folder.
+        words: The command line, ``DECK`` standing for the deck; by default that alone.
+        above: Ranks above which alone it is bad.
+    """
+
+    group: str
+    name: str
+    says: str
+    changes: dict[str, Any] | None = None
+    text: str | bytes | None = None
+    files: Callable[[Path], None] | None = None
+    words: Sequence[str] = ("DECK",)
+    above: int = 0
+
+    def deck(self) -> bytes:
+        """The input file."""
+        if self.text is not None:
+            return self.text if isinstance(self.text, bytes) else self.text.encode()
+        deck = copy.deepcopy(GOOD)
+        for path, value in (self.changes or {}).items():
+            *parents, last = path.split(".")
+            place = deck
+            for key in parents:
+                place = place.setdefault(key, {})
+            if value is None:
+                place.pop(last)
+            else:
+                place[last] = value
+        return yaml.safe_dump(deck, sort_keys=False).encode()
+
+
+def _potential(folder: Path, element: str = "W", n: int = 120, cut: float = 1.0) -> str:
+    r = np.linspace(0, 4.5, n)
+    rho = np.linspace(0, 40, n)
+    end = (1 - r / 4.5) ** 3
+    columns = [-3 * (np.sqrt(rho + 0.5) - 0.7), 30 * np.exp(-0.8 * r) * end]
+    columns.append(r * 400 * np.exp(-1.4 * r) * end)
+    lines = ["made up", "for", "tests", f"1 {element}", f"{n} {rho[1]:.8g} {n} {r[1]:.8g} 4.5"]
+    lines.append("74 183.84 3.16 bcc")
+    lines += [f"{value:.10g}" for column in columns for value in column]
+    return "\n".join(lines[: int(len(lines) * cut)]) + "\n"
+
+
+def _eam(text: str | bytes) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        data = text if isinstance(text, bytes) else text.encode()
+        (folder / "other.eam.alloy").write_bytes(data)
+
+    return make
+
+
+OTHER = {"potential.file": "other.eam.alloy"}
+
+
+def _eam_with(old: str, new: str) -> Callable[[Path], None]:
+    return lambda folder: _eam(_potential(folder).replace(old, new, 1))(folder)
+
+
+def _mace(data: Callable[[], bytes]) -> Callable[[Path], None]:
+    return lambda folder: (folder / "other.model").write_bytes(data()) and None
+
+
+MACED = {"potential": {"kind": "mace", "file": "other.model"}}
+
+
+def _msh(
+    points: Sequence[Sequence[float]],
+    cells: Sequence[Sequence[int]],
+    kind: int,
+    outer: Sequence[Sequence[int]] = (),
+    cut: int | None = None,
+) -> Callable[[Path], None]:
+    """A mesh in version 2.2 of the format; ``outer`` are the edges tagged so."""
+    names = ['$PhysicalNames\n2\n1 1 "outer"\n2 2 "body"\n$EndPhysicalNames'] if outer else []
+    lines = ["$MeshFormat\n2.2 0 8\n$EndMeshFormat", *names, f"$Nodes\n{len(points)}"]
+    lines += [f"{k + 1} {' '.join(map(str, x))}" for k, x in enumerate(points)]
+    lines.append(f"$EndNodes\n$Elements\n{len(cells) + len(outer)}")
+    every = [(1, 1, edge) for edge in outer] + [(kind, 2, cell) for cell in cells]
+    lines += [
+        f"{k + 1} {sort} 2 {group} {group} {' '.join(str(i + 1) for i in corners)}"
+        for k, (sort, group, corners) in enumerate(every)
+    ]
+    text = "\n".join([*lines, "$EndElements", ""])
+    return lambda folder: (folder / "other.msh").write_text(text[:cut]) and None
+
+
+MESHED = {"mesh": {"kind": "file", "file": "other.msh"}}
+SQUARE = [(-60.0, -60.0, 0.0), (60.0, -60.0, 0.0), (60.0, 60.0, 0.0), (-60.0, 60.0, 0.0)]
+RING = [(0, 1), (1, 2), (2, 3), (3, 0)]
+
+
+def _without(path: str) -> Bad:
+    key = path.rsplit(".", 1)[-1]
+    return Bad("Keys that are missing", f"no `{path}`", f"{key}: missing", {path: None})
+
+
+def _misspelt(path: str, wrong: str, value: Any = 1) -> Bad:
+    *parents, right = path.split(".")
+    full = ".".join([*parents, wrong])
+    return Bad("Keys that are misspelt", f"`{full}`", f"did you mean {right!r}", {full: value})
+
+
+def _choice(path: str, value: str, meant: str, **others: Any) -> Bad:
+    changes = {path: value, **others}
+    return Bad(
+        "Choices that are misspelt", f"`{path}: {value}`", f"did you mean {meant!r}", changes
+    )
+
+
+def _value(group: str, path: str, value: Any, **others: Any) -> Bad:
+    changes = {**others, path: value}
+    return Bad(group, f"`{path}: {json.dumps(value)}`", path, changes)
+
+
+def _files() -> Iterator[Bad]:
+    group = "Files that are no input"
+    yield Bad(group, "no such file", "no such file", words=("nowhere.yaml",))
+    yield Bad(
+        group,
+        "a folder",
+        "is a folder",
+        words=("folder",),
+        files=lambda f: (f / "folder").mkdir(exist_ok=True),
+    )
+    yield Bad(group, "an empty file", "needs keys such as", text="")
+    yield Bad(group, "a list", "needs keys such as", text="- 1\n- 2\n")
+    yield Bad(group, "a sentence", "needs keys such as", text="a crack in tungsten\n")
+    yield Bad(group, "a bracket not closed", "not valid YAML", text="crystal: {structure: bcc\n")
+    yield Bad(group, "a tab", "line 2", text="domain:\n\tradius: 40 angstrom\n")
+    yield Bad(group, "a wrong indent", "line 3", text="domain:\n  radius: 40 angstrom\n mesh: 1\n")
+    yield Bad(group, "a key given twice", "given twice", text="domain: {}\ndomain: {}\n")
+    yield Bad(group, "not UTF-8", "not UTF-8", text=b"name: W\xf6lfram\n")
+    yield Bad(group, "two documents", "another document", text="a: 1\n---\nb: 2\n")
+    yield Bad(group, "an unknown tag", "not valid YAML", text="domain: !length 40\n")
+
+
+def _keys() -> Iterator[Bad]:
+    for path in (
+        "crystal", "crystal.structure", "crystal.element", "crystal.orientation", "crystal.orientation.x1",
+        "crystal.orientation.x3", "potential", "potential.kind", "potential.file", "domain", "domain.radius",
+        "regions", "load", "load.kind",
+    ):  # fmt: skip
+        yield _without(path)
+    group = "Keys that are missing"
+    yield Bad(group, "no core", "core_radius or cores", {"regions.core_radius": None})
+    yield Bad(group, "no `load.F` or `load.strain`", "either F or strain", {"load.strain": None})
+    yield Bad(group, "no `load.K`", "load.K: missing", {**CRACK, "load": {"kind": "k_field"}})
+    yield Bad(group, "no `mesh.file`", "mesh.file: missing", {"mesh": {"kind": "file"}})
+    cell = {"structure": "cell", "orientation": GOOD["crystal"]["orientation"]}
+    yield Bad(group, "no `crystal.cell`", "crystal.cell: missing", {"crystal": cell})
+    yield Bad(
+        group, "no `crystal.c`", "crystal.c: missing",
+        {"crystal.structure": "hcp", "crystal.lattice_constant": "2.7 angstrom"},
+    )  # fmt: skip
+    yield _misspelt("domain", "domian", {"radius": "40 angstrom"})
+    yield _misspelt("crystal.element", "elemant", "W")
+    yield _misspelt("crystal.lattice_constant", "latice_constant", "3 angstrom")
+    yield _misspelt("potential.file", "fil", "w")
+    yield _misspelt("domain.radius", "radus", "40 angstrom")
+    yield _misspelt("regions.blend", "blnd", "8 angstrom")
+    yield _misspelt("mesh.growth", "grwoth")
+    yield _misspelt("load.strain.e11", "e_11", 0.1)
+    yield _misspelt("coupling.method", "metod", "bqcf")
+    yield _misspelt("solver.max_iterations", "max_iteration", 5)
+    yield _misspelt("compare.atomistic", "atomisitc", True)
+    yield _misspelt("output.directory", "directry", "x")
+    yield Bad(
+        "Keys that are misspelt", "a key of another section", "did you mean 'regions.core_radius'",
+        {"mesh.core_radius": "8 angstrom"},
+    )  # fmt: skip
+    yield Bad(
+        "Keys that are misspelt", "a key of another kind", "another kind", {"load.K": "1.05 K_G"}
+    )
+    yield _choice("crystal.structure", "bc", "bcc")
+    yield _choice("potential.kind", "aem", "eam")
+    yield _choice("mesh.kind", "mathcing", "matching")
+    yield _choice("defect.kind", "vacncy", "vacancy")
+    yield _choice("load.kind", "afine", "affine")
+    yield _choice("coupling.method", "bqfc", "bqcf")
+    yield _choice("potential.device", "cdua", "cuda")
+
+
+def _values() -> Iterator[Bad]:
+    group = "Values with a wrong unit, or none"
+    yield _value(group, "domain.radius", 40)
+    yield _value(group, "domain.radius", "40 eV")
+    yield _value(group, "domain.radius", "40 parsec")
+    yield _value(group, "regions.core_radius", "eight angstrom")
+    yield _value(group, "solver.gradient_tolerance", 1e-4)
+    yield _value(group, "load.K", "1.5 GPa", **CRACK)
+    yield _value(group, "load.strain.e11", "1 angstrom")
+    group = "Values of a wrong type"
+    yield _value(group, "domain", 40)
+    yield _value(group, "domain.radius", ["40 angstrom"])
+    yield _value(group, "crystal.element", "Tungsten")
+    yield _value(group, "crystal.element", 74)
+    yield _value(group, "crystal.orientation.x1", [1, 0])
+    yield _value(group, "crystal.orientation.x1", [0.5, 0, 0])
+    yield _value(group, "solver.max_iterations", "many")
+    yield _value(group, "solver.max_iterations", 2.5)
+    yield _value(group, "solver.stability", "perhaps")
+    yield _value(group, "mesh.degree", 3)
+    yield _value(group, "load.F", [[1, 0], [0, 1]], **{"load.strain": None})
+    yield _value(group, "defect.positions", 0)
+    yield _value(group, "load.steps", [])
+    group = "Numbers that are not finite, or out of bounds"
+    yield _value(group, "domain.radius", ".inf angstrom")
+    yield _value(group, "domain.radius", "nan angstrom")
+    yield _value(group, "domain.radius", "-40 angstrom")
+    yield _value(group, "regions.core_radius", "0 angstrom")
+    yield _value(group, "mesh.growth", float("nan"))
+    yield _value(group, "mesh.growth", -1)
+    yield _value(group, "solver.max_iterations", 0)
+    yield _value(group, "load.steps", [0.5, float("nan")])
+    yield _value(group, "load.strain.e11", float("inf"))
+    group = "Loads beyond reason"
+    none = {"load.strain": None}
+    nan = float("nan")
+    yield _value(group, "load.F", [[nan, 0, 0], [0, 1, 0], [0, 0, 1]], **none)
+    yield _value(group, "load.F", [[0, 0, 0], [0, 1, 0], [0, 0, 1]], **none)
+    yield _value(group, "load.F", [[-1, 0, 0], [0, 1, 0], [0, 0, 1]], **none)
+    yield _value(group, "load.F", [[1, 0, 0.2], [0, 1, 0], [0, 0, 1]], **none)
+    yield _value(group, "load.F", [[30, 0, 0], [0, 1, 0], [0, 0, 1]], **none)
+    yield _value(group, "load.strain", {"e11": "-150 %"})
+    yield _value(group, "load.K", "-1 K_G", **CRACK)
+    yield _value(group, "load.K", "1e5 K_G", **CRACK)
+    yield _value(group, "load.mode", [0, 0, 0], **CRACK)
+
+
+def _geometry() -> Iterator[Bad]:
+    group = "Bodies that do not fit"
+    yield Bad(
+        group, "core and blend beyond the body", "domain.radius", {"domain.radius": "15 angstrom"}
+    )
+    yield Bad(
+        group, "core, blend and reach beyond the body", "reach", {"domain.radius": "20 angstrom"}
+    )
+    yield Bad(
+        group, "a core that touches the boundary", "regions.cores.0",
+        {"regions": {"cores": [{"centre": ["30 angstrom", 0], "radius": "10 angstrom"}], "blend": "8 angstrom"},
+         "defect": {"kind": "none"}},
+    )  # fmt: skip
+    yield Bad(
+        group, "a vacancy in no core", "lies in no core",
+        {"defect.positions": [["20 angstrom", 0]]},
+    )  # fmt: skip
+    yield Bad(
+        group, "a vacancy outside the body", "outside the domain",
+        {"defect.positions": [["90 angstrom", 0]]},
+    )  # fmt: skip
+    yield Bad(
+        group, "one atom removed twice", "same atom",
+        {"defect.positions": [[0, 0], ["0.1 angstrom", 0]]},
+    )  # fmt: skip
+    yield Bad(
+        group, "a core between the atoms", "no atom",
+        {"regions": {"cores": [{"centre": ["0.8 angstrom", 0], "radius": "0.1 angstrom"}], "blend": "0 angstrom"},
+         "defect": {"kind": "none"}},
+    )  # fmt: skip
+    yield Bad(
+        group, "a crack tip in no core", "lies in no core",
+        {**CRACK, "regions": {"cores": [{"centre": ["12 angstrom", 0], "radius": "4 angstrom"}]}},
+    )  # fmt: skip
+    turned = "crystal.orientation"
+    yield _value(group, f"{turned}.x1", [0, 0, 0])
+    yield Bad(group, "x1 along x3", turned, {turned: {"x1": [0, 0, 1], "x3": [0, 0, 1]}})
+    yield Bad(
+        group, "x1 and x3 not at right angles", turned, {turned: {"x1": [1, 0, 1], "x3": [0, 0, 1]}}
+    )
+    yield Bad(
+        group, "a left-handed orientation", turned,
+        {turned: {"x1": [1, 0, 0], "x2": [0, -1, 0], "x3": [0, 0, 1]}},
+    )  # fmt: skip
+
+
+def _conflicts() -> Iterator[Bad]:
+    group = "Keys that do not go together"
+    both = {"load.F": [[1.01, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    yield Bad(group, "`F` and `strain`", "either F or strain", both)
+    cores = {"regions.cores": [{"radius": "8 angstrom"}]}
+    yield Bad(group, "`core_radius` and `cores`", "core_radius or cores", cores)
+    yield Bad(
+        group, "an energy method without a blend", "regions.blend",
+        {"coupling.method": "bgfc_deferred", "regions.blend": "0 angstrom"},
+    )  # fmt: skip
+    yield Bad(group, "a K-field without a crack", "defect.kind = crack", {"load": CRACK["load"]})
+    yield Bad(group, "spacing of a matching mesh", "mesh.spacing", {"mesh.spacing": "3 angstrom"})
+    yield Bad(
+        group, "positions without vacancies", "defect.positions",
+        {"defect": {"kind": "none", "positions": [[0, 0]]}},
+    )  # fmt: skip
+    yield Bad(
+        group, "a cell for a named structure", "crystal.basis", {"crystal.basis": [[0, 0, 0]]}
+    )
+    yield Bad(
+        group, "h_max below spacing", "mesh.h_max",
+        {"mesh": {"kind": "free", "spacing": "4 angstrom", "h_max": "2 angstrom"}},
+    )  # fmt: skip
+    yield Bad(group, "a file for the toy", "potential.file", {"potential.kind": "toy"})
+    yield Bad(
+        group, "forces only, and an energy method", "bqcf",
+        {"potential": BLACK_BOX, "coupling.method": "bgfc"},
+    )  # fmt: skip
+
+
+def _models() -> Iterator[Bad]:
+    group = "Models"
+    gone = {"potential.file": "gone.eam.alloy"}
+    yield Bad(group, "no such file", "gone.eam.alloy", gone)
+    yield Bad(group, "a folder for a table", "folder", {"potential.file": "."})
+    yield Bad(group, "an empty table", "no eam.alloy", OTHER, files=_eam(""))
+    yield Bad(
+        group, "prose for a table", "no eam.alloy", OTHER, files=_eam("Once upon a time\n" * 9)
+    )
+    yield Bad(group, "bytes for a table", "no eam.alloy", OTHER, files=_eam(bytes(range(256)) * 40))
+    yield Bad(
+        group, "a table cut off", "entries after line 5", OTHER,
+        files=lambda folder: _eam(_potential(folder, cut=0.6))(folder),
+    )  # fmt: skip
+    yield Bad(
+        group, "a table of an unknown element", "Qq", OTHER,
+        files=lambda folder: _eam(_potential(folder, "Qq"))(folder),
+    )  # fmt: skip
+    yield Bad(
+        group, "a table of another element", "crystal.element", OTHER,
+        files=lambda folder: _eam(_potential(folder, "Cu"))(folder),
+    )  # fmt: skip
+    yield Bad(
+        group, "a table that is not finite", "not finite", OTHER,
+        files=_eam_with("\n30\n", "\nnan\n"),
+    )  # fmt: skip
+    yield Bad(
+        group, "a table with a word in it", "other.eam.alloy", OTHER,
+        files=_eam_with("\n30\n", "\nthirty\n"),
+    )  # fmt: skip
+    yield Bad(
+        group, "a table with a negative spacing", "spacing", OTHER,
+        files=_eam_with("120 0.33613445 120 ", "120 -0.33613445 120 "),
+    )  # fmt: skip
+    yield Bad(
+        group, "no such model", "gone.model", {"potential": {"kind": "mace", "file": "gone.model"}}
+    )
+    yield Bad(group, "prose for a model", "other.model", MACED, files=_mace(lambda: b"Once\n" * 9))
+    yield Bad(group, "an empty model", "other.model", MACED, files=_mace(lambda: b""))
+    yield Bad(
+        group, "a model cut off", "other.model", MACED,
+        files=_mace(lambda: MACE.read_bytes()[:20000]),
+    )  # fmt: skip
+    yield Bad(
+        group, "a pickle of something else", "other.model", MACED,
+        files=_mace(lambda: pickle.dumps({"r_max": 5.0})),
+    )  # fmt: skip
+    yield Bad(group, "a model that is no MACE", "other.model", MACED, files=_linear)
+    yield Bad(
+        group, "a model of another element", "crystal.element",
+        {"potential": {"kind": "mace", "file": str(MACE)}, "crystal.element": "Cu"},
+    )  # fmt: skip
+    ase = "ase.calculators"
+    yield _value(group, "potential", {"kind": "ase", "calculator": "LennardJones"})
+    yield _value(group, "potential", {"kind": "ase", "calculator": f"{ase}.nowhere:Calculator"})
+    yield _value(group, "potential", {"kind": "ase", "calculator": f"{ase}.lj:Nothing"})
+    yield _value(group, "potential", {"kind": "ase", "calculator": "pathlib:Path"})
+    yield _value(group, "potential", {**BLACK_BOX, "arguments": {"colour": 1}})
+    yield _value(group, "potential", {"kind": "ase", "calculator": "gone.py:make"})
+    lammps = {"kind": "lammps", "pair_coeff": ["* * w.eam.alloy W"]}
+    yield _value(group, "potential", {**lammps, "pair_style": "eam/ally"})
+    lost = ["* * gone.eam.alloy W"]
+    yield _value(group, "potential", {**lammps, "pair_style": "eam/alloy", "pair_coeff": lost})
+    yield _value(group, "potential", {"kind": "kim", "model": "EAM_Nobody__MO_000000000000_000"})
+
+
+def _linear(folder: Path) -> None:
+    import torch
+
+    torch.save(torch.nn.Linear(2, 2), folder / "other.model")
+
+
+def _meshes() -> Iterator[Bad]:
+    group = "Meshes"
+    two, triangles = [(0, 1, 2), (0, 2, 3)], 2
+    gone = {"mesh": {"kind": "file", "file": "gone.msh"}}
+    yield Bad(group, "no such file", "no such file", gone)
+    yield Bad(
+        group,
+        "prose for a mesh",
+        "mesh.file",
+        MESHED,
+        files=lambda f: (f / "other.msh").write_text("Once\n") and None,
+    )
+    yield Bad(
+        group, "a mesh cut off", "mesh.file", MESHED,
+        files=_msh(SQUARE, two, triangles, RING, cut=210),
+    )  # fmt: skip
+    yield Bad(group, "no tags", "outer", MESHED, files=_msh(SQUARE, two, triangles))
+    yield Bad(
+        group, "quadrilaterals", "simplices", MESHED, files=_msh(SQUARE, [(0, 1, 2, 3)], 3, RING)
+    )
+    middle = [*SQUARE, (0.0, 0.0, 0.0)]
+    fan = [(0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)]
+    folded = [*SQUARE, (70.0, 0.0, 0.0)]
+    yield Bad(group, "cells inside out", "inside out", MESHED, files=_msh(folded, fan, 2, RING))
+    line = [*SQUARE[:2], (0.0, -60.0, 0.0), *SQUARE[2:]]
+    yield Bad(
+        group, "flat cells", "flat", MESHED,
+        files=_msh(line, [(0, 1, 2), (0, 1, 3), (0, 3, 4)], 2, [(0, 1), (1, 3), (3, 4), (4, 0)]),
+    )  # fmt: skip
+    apart = [*middle, (200.0, 0.0, 0.0), (210.0, 0.0, 0.0), (200.0, 10.0, 0.0)]
+    yield Bad(group, "two bodies", "2 parts", MESHED, files=_msh(apart, [*fan, (5, 6, 7)], 2, RING))
+    bent = [*SQUARE, (0.0, 0.0, 30.0)]
+    yield Bad(group, "a curved surface", "x3", MESHED, files=_msh(bent, fan, 2, RING))
+    yield Bad(group, "only edges", "triangles", MESHED, files=_msh(SQUARE, [], 2, RING))
+    small = [(x / 6, y / 6, z) for x, y, z in middle]
+    yield Bad(
+        group, "a mesh smaller than its core", "reach", MESHED, files=_msh(small, fan, 2, RING)
+    )
+
+
+def _rest() -> Iterator[Bad]:
+    group = "Output, and the command line"
+    yield Bad(
+        group, "a file in the place of the folder", "output.directory",
+        {"output.directory": "w.eam.alloy"},
+    )  # fmt: skip
+    yield Bad(
+        group, "a folder that cannot be made", "output.directory", {"output.directory": "/proc/x"}
+    )
+    yield Bad(
+        group, "--set without a value", "needs key.path=value", words=("DECK", "--set", "a.b")
+    )
+    yield Bad(
+        group, "--set of an unknown key", "no such key",
+        words=("DECK", "--set", "domain.size=40 angstrom"),
+    )  # fmt: skip
+    yield Bad(group, "an unknown option", "--colour", words=("DECK", "--colour"))
+    yield Bad(group, "no input named", "name an input file", words=())
+
+
+CASES = tuple(
+    case
+    for make in (_files, _keys, _values, _geometry, _conflicts, _models, _meshes, _rest)
+    for case in make()
+)
+
+
+@contextmanager
+def _captured() -> Iterator[dict[str, str]]:
+    """What the process writes to its two streams, libraries in C included."""
+    told: dict[str, str] = {}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        kept = os.dup(1), os.dup(2)
+        sys.stdout.flush(), sys.stderr.flush()
+        os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
+        try:
+            yield told
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            for number, copied in zip((1, 2), kept, strict=True):
+                os.dup2(copied, number)
+                os.close(copied)
+            out.seek(0), err.seek(0)
+            told["stdout"], told["stderr"] = out.read(), err.read()
+
+
+def main(folder: Path, out: Path) -> None:
+    """Feed all cases to the command, and write what this rank saw to ``OUT.RANK.json``."""
+    from mpi4py import MPI
+
+    from msolve.cli import main as command
+
+    comm = MPI.COMM_WORLD
+    os.chdir(folder)
+    seen = []
+    for number, case in enumerate(CASES):
+        deck = f"case{number:03d}.yaml"
+        if comm.rank == 0:
+            Path("w.eam.alloy").write_text(_potential(folder))
+            Path(deck).write_bytes(case.deck())
+            if case.files is not None:
+                case.files(folder)
+        comm.Barrier()
+        with _captured() as told:
+            code = command([deck if word == "DECK" else word for word in case.words])
+        seen.append({"name": case.name, "code": code, **told})
+        out.with_suffix(f".{comm.rank}.json").write_text(json.dumps(seen, indent=1))
+    out.with_suffix(f".{comm.rank}.json").write_text(json.dumps(seen, indent=1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
