@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
-from ase.data import atomic_numbers, covalent_radii, reference_states
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
 from msolve.assemble import Assembly, Body, couple, full_atomistic
 from msolve.config import (
@@ -28,7 +28,7 @@ from msolve.config import (
 )
 from msolve.config import Potential as PotentialInput
 from msolve.crystal import Crystal, OrientedCrystal
-from msolve.errors import CaseError
+from msolve.errors import UNNAMED, CaseError, UnsupportedError
 from msolve.handshake.slab import Slab, relax_slab
 from msolve.io.meshes import MeshData, Slit, disc_mesh, size_warnings
 from msolve.loads import KField, Zero
@@ -176,7 +176,15 @@ def _potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, Orie
     given = case.potential
     if isinstance(given, PotentialInput):
         file = str(case.path(given.file)) if given.file else "toy"
-        model = load_potential(file, given.kind, given.device, local_rank)
+        try:
+            model = load_potential(file, given.kind, given.device, local_rank)
+        except CaseError as error:
+            named = [f"potential.file = {given.file}: {problem}" for problem in error.problems]
+            raise CaseError(named) if given.file and error.source != UNNAMED else error from None
+        except UnsupportedError as error:
+            if given.file is None or str(error).startswith("potential."):
+                raise
+            raise UnsupportedError(f"potential.file = {given.file}: {error}") from None
         return model, _crystal(case.crystal, model)
     declared = _black_box(case)
     crystal = _crystal(case.crystal, declared)
@@ -215,9 +223,10 @@ def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
         crystal = _named_crystal(given, atomic_numbers[given.element])
     unknown = sorted({int(n) for n in crystal.numbers} - model.numbers)
     if unknown:
-        raise CaseError(
-            [f"crystal.element: the potential {model.name} does not know atomic number {unknown}"]
-        )
+        key = "crystal.elements" if given.structure == "cell" else "crystal.element"
+        strange = ", ".join(chemical_symbols[number] for number in unknown)
+        known = ", ".join(chemical_symbols[number] for number in sorted(model.numbers))
+        raise CaseError([f"{key} = {strange}: the potential {model.name} was made for {known}"])
     if relax:
         crystal = relaxed_lattice(model, crystal)
     turn = given.orientation
@@ -256,12 +265,13 @@ def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) ->
     loads = tuple(K.absolute(K_G) for K in case.load.K)
     angle = np.linspace(-3.0, 3.0, 13)
     ring = body.radius * np.column_stack([np.cos(angle), np.sin(angle), np.zeros(13)])
-    strain = np.abs(body.far_field.gradient(ring, max(loads))).max()
+    strain = float(np.abs(body.far_field.gradient(ring, max(loads))).max())
     if not strain < LARGEST_STRAIN:
+        how = f"by {100 * strain:.3g} %" if np.isfinite(strain) else "beyond all numbers"
         raise CaseError(
             [
-                f"load.K = {max(case.load.K, key=lambda K: K.absolute(K_G))}: strains the outer boundary by "
-                f"{100 * strain:.3g} %; must stay below {100 * LARGEST_STRAIN:g} %"
+                f"load.K = {max(case.load.K, key=lambda K: K.absolute(K_G))}: strains the outer boundary "
+                f"{how}; must stay below {100 * LARGEST_STRAIN:g} %"
             ]
         )
     if all(K.relative for K in case.load.K):

@@ -79,7 +79,10 @@ class Dimension:
 
     def _wanted(self) -> str:
         offered = list(dict.fromkeys(unit for unit in self.units if unit.isascii()))
-        return f"needs a {self.name} with a unit ({', '.join(offered)}), e.g. {self.example!r}"
+        article = "an" if self.name[0] in "aeiou" else "a"
+        return (
+            f"needs {article} {self.name} with a unit ({', '.join(offered)}), e.g. {self.example!r}"
+        )
 
 
 LENGTH = Dimension(

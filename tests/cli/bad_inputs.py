@@ -3,7 +3,7 @@
 """Inputs that cannot be run, one thing wrong with each: decks, meshes, models, folders, command lines.
 
 Run as a program on any number of ranks it feeds them to the command one after the other, in one process, and writes
-what each rank saw: ``python bad_inputs.py FOLDER OUT``. ``test_bad_input.py`` reads that, and docs/messages.md.
+what each rank saw: ``python bad_inputs.py FOLDER``. ``python bad_inputs.py`` alone renews docs/messages.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,6 @@ class Bad:
         text: The deck itself, where it is no YAML mapping at all.
         files: Makes further files in the folder.
         words: The command line, ``DECK`` standing for the deck; by default that alone.
-        above: Ranks above which alone it is bad.
     """
 
     group: str
@@ -71,7 +71,6 @@ class Bad:
     text: str | bytes | None = None
     files: Callable[[Path], None] | None = None
     words: Sequence[str] = ("DECK",)
-    above: int = 0
 
     def deck(self) -> bytes:
         """The input file."""
@@ -86,7 +85,7 @@ class Bad:
             if value is None:
                 place.pop(last)
             else:
-                place[last] = value
+                place[last] = copy.deepcopy(value)
         return yaml.safe_dump(deck, sort_keys=False).encode()
 
 
@@ -472,7 +471,11 @@ def _meshes() -> Iterator[Bad]:
     yield Bad(group, "only edges", "triangles", MESHED, files=_msh(SQUARE, [], 2, RING))
     small = [(x / 6, y / 6, z) for x, y, z in middle]
     yield Bad(
-        group, "a mesh smaller than its core", "reach", MESHED, files=_msh(small, fan, 2, RING)
+        group,
+        "a mesh smaller than its core",
+        "range of the potential",
+        MESHED,
+        files=_msh(small, fan, 2, RING),
     )
 
 
@@ -522,8 +525,8 @@ def _captured() -> Iterator[dict[str, str]]:
             told["stdout"], told["stderr"] = out.read(), err.read()
 
 
-def main(folder: Path, out: Path) -> None:
-    """Feed all cases to the command, and write what this rank saw to ``OUT.RANK.json``."""
+def feed(folder: Path) -> list[dict[str, Any]]:
+    """Feed all cases to the command; code and streams of each, as this rank saw them. Collective."""
     from mpi4py import MPI
 
     from msolve.cli import main as command
@@ -541,10 +544,52 @@ def main(folder: Path, out: Path) -> None:
         comm.Barrier()
         with _captured() as told:
             code = command([deck if word == "DECK" else word for word in case.words])
-        seen.append({"name": case.name, "code": code, **told})
-        out.with_suffix(f".{comm.rank}.json").write_text(json.dumps(seen, indent=1))
-    out.with_suffix(f".{comm.rank}.json").write_text(json.dumps(seen, indent=1))
+        seen.append({"code": code, **told})
+    return seen
+
+
+def message(stderr: str, folder: Path) -> str:
+    """What was told, without what differs between runs: the folder, and the ranks on which it happened."""
+    lines = [line for line in stderr.strip().splitlines() if not line.startswith("  while ")]
+    text = "\n".join(lines).replace(f"{folder}/", "").replace(str(folder), "the folder")
+    return re.sub(r"case\d{3}", "case", text)
+
+
+def page(messages: Sequence[str]) -> str:
+    """docs/messages.md."""
+    lines = [HEADER]
+    group = ""
+    for case, told in zip(CASES, messages, strict=True):
+        if case.group != group:
+            group = case.group
+            lines.append(f"\n## {group}\n")
+        lines.append(f"**{case.name}**\n\n```text\n{told}\n```\n")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+HEADER = f"""# Messages
+
+<!-- Written by `python tests/cli/bad_inputs.py`; edit the messages in the code instead. -->
+
+What msolve says of inputs that it cannot run. Each of these {len(CASES)} cases ends with exit code 2 and one message on
+standard error, on one rank or several; `tests/cli/test_bad_input.py` feeds them all to the command. A problem is
+told as `key.path = value: what is wrong; what would do`, and all problems of a file at once."""
+
+
+def main() -> None:
+    """Write what each rank saw into the folder, or the page."""
+    from mpi4py import MPI
+
+    if len(sys.argv) > 1:
+        folder = Path(sys.argv[1])
+        seen = feed(folder)
+        (folder / f"seen.{MPI.COMM_WORLD.rank}.json").write_text(json.dumps(seen, indent=1))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        told = [message(each["stderr"], Path(name)) for each in feed(Path(name))]
+        os.chdir(ROOT)
+    (ROOT / "docs" / "messages.md").write_text(page(told))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

@@ -28,6 +28,9 @@ _REMEDIES = {
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EROFS: "choose a folder that can be written, by output.directory",
     errno.EACCES: "choose a folder that can be written, by output.directory",
+    errno.ENOENT: "choose a folder that can be made, by output.directory",
+    errno.ENOTDIR: "choose a folder, by output.directory",
+    errno.EEXIST: "choose a folder, by output.directory",
 }
 
 
@@ -82,7 +85,10 @@ def output_error(path: Path, error: OSError) -> OutputError:
     """What the file system refused, as one message."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     remedy = _REMEDIES.get(error.errno or 0, "make it possible to write there")
-    return OutputError(f"{path}: cannot be written: {reason}{_free(path)}; {remedy}")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return OutputError(
+        f"{path}: cannot be written: {reason}{_free(path) if full else ''}; {remedy}"
+    )
 
 
 def _free(path: Path) -> str:

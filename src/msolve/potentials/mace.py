@@ -185,7 +185,10 @@ def load_mace(path: str | Path, device: str = "cpu") -> MACE:
         ) as error:  # fmt: skip
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CaseError(
-                [f"is no model file of mace-torch, or of another version: {reason}"],
+                [
+                    f"is no model file of mace-torch, or of another version ({reason}); give the .model file that its "
+                    "trainer wrote"
+                ],
                 source=str(file),
             ) from error
     if not isinstance(module, torch.nn.Module):

@@ -69,7 +69,10 @@ def read_eam(path: str | Path) -> EAMTables:
         return _parse(file.name, lines)
     except (ValueError, IndexError, KeyError) as error:
         raise CaseError(
-            [f"is no eam.alloy (setfl) or eam.fs table: {error}"], source=str(file)
+            [
+                f"is no eam.alloy (setfl) or eam.fs table: {error}; give a whole table as LAMMPS reads it"
+            ],
+            source=str(file),
         ) from error
 
 
@@ -79,16 +82,22 @@ def _parse(name: str, lines: list[str]) -> EAMTables:
     if len(lines) < 7:
         raise ValueError("too short")
     species = lines[3].split()
-    n = int(species[0])
+    n = int(species[0]) if species and species[0].isdecimal() else 0
     if n < 1 or len(species) < n + 1:
-        raise ValueError(f"line 4 should give the number of elements and their names: {lines[3]!r}")
+        raise ValueError(
+            f"line 4 should give the number of elements and their names: {lines[3][:40]!r}"
+        )
     unknown = [symbol for symbol in species[1 : n + 1] if symbol not in atomic_numbers]
     if unknown:
         raise ValueError(f"unknown elements in line 4: {' '.join(unknown)}")
-    header = lines[4].split()
-    n_density, n_r = int(header[0]), int(header[2])
-    d_density, d_r, cutoff = (_number(header[k]) for k in (1, 3, 4))
-    if min(n_density, n_r) < 4 or not all(0 < x < np.inf for x in (d_density, d_r, cutoff)):
+    try:
+        header = lines[4].split()
+        n_density, n_r = int(header[0]), int(header[2])
+        d_density, d_r, cutoff = (_number(header[k]) for k in (1, 3, 4))
+        sound = min(n_density, n_r) >= 4 and all(0 < x < np.inf for x in (d_density, d_r, cutoff))
+    except (ValueError, IndexError):
+        sound = False
+    if not sound:
         raise ValueError(
             f"line 5 should give numbers of entries (4 or more), spacings and cutoff, all positive: {lines[4]!r}"
         )
@@ -131,4 +140,7 @@ def _number(word: str) -> float:
 
 
 def _numbers(words: list[str]) -> Array:
-    return np.array([_number(word) for word in words], dtype=np.float64)
+    try:
+        return np.array([_number(word) for word in words], dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"an entry is no number ({error})") from error

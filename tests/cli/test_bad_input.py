@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Every input of ``bad_inputs`` is refused with one message that says what, where and what would do, and code 2."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+_spec = importlib.util.spec_from_file_location("bad_inputs", HERE / "bad_inputs.py")
+assert _spec is not None and _spec.loader is not None
+bad_inputs = sys.modules["bad_inputs"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(bad_inputs)
+
+Seen = list[list[dict[str, Any]]]
+
+
+def fed(folder: Path, ranks: int) -> Seen:
+    """What each rank saw when one launch was fed all cases."""
+    start: Sequence[str] = ("mpirun", "-n", str(ranks)) if ranks > 1 else ()
+    source = str(HERE.parents[1] / "src")
+    paths = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
+    subprocess.run(
+        [*start, sys.executable, str(HERE / "bad_inputs.py"), str(folder)],
+        check=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    return [json.loads((folder / f"seen.{rank}.json").read_text()) for rank in range(ranks)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bad")
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Seen:
+    return fed(folder, 1)
+
+
+def told(seen: Seen, folder: Path) -> list[str]:
+    return [bad_inputs.message(each["stderr"], folder) for each in seen[0]]
+
+
+def test_each_is_refused_with_one_message_and_code_2(alone, folder):
+    assert len(bad_inputs.CASES) >= 60
+    for case, seen, text in zip(bad_inputs.CASES, alone[0], told(alone, folder), strict=True):
+        what = f"{case.group}: {case.name}: {seen}"
+        assert seen["code"] == 2, what
+        assert case.says in text, what
+        assert "Traceback" not in seen["stderr"] + seen["stdout"], what
+        assert text.count(" problem\n") + text.count(" problems\n") <= 1, what
+        assert len(text) < 600, what
+
+
+def test_the_page_of_messages_is_current(alone, folder):
+    page = HERE.parents[1] / "docs" / "messages.md"
+    assert page.read_text() == bad_inputs.page(told(alone, folder)), (
+        "renew it by `python tests/cli/bad_inputs.py`"
+    )
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
+def test_on_three_ranks_the_same_is_told_once(alone, folder, tmp_path):
+    ranks = fed(tmp_path, 3)
+    for case, expected, text, *seen in zip(
+        bad_inputs.CASES, told(alone, folder), told(ranks, tmp_path), *ranks, strict=True
+    ):
+        assert [each["code"] for each in seen] == [2, 2, 2], f"{case.name}: {seen}"
+        assert text == expected, case.name
+        assert not any(each["stderr"] + each["stdout"] for each in seen[1:]), case.name
