@@ -316,7 +316,7 @@ def test_a_mesh_in_space_is_read_too(tmp_path):
 @pytest.mark.parametrize(
     ("options", "wording"),
     [
-        ({"order": 2}, "no straight-sided triangles"),
+        ({"order": 2}, "straight-sided simplices: Triangle 6"),
         ({"quadrangles": True}, "straight-sided"),
         ({"lift": 0.5}, "surface in space"),
     ],

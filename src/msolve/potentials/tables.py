@@ -94,12 +94,12 @@ def _parse(name: str, lines: list[str]) -> EAMTables:
         header = lines[4].split()
         n_density, n_r = int(header[0]), int(header[2])
         d_density, d_r, cutoff = (_number(header[k]) for k in (1, 3, 4))
-        sound = min(n_density, n_r) >= 4 and all(0 < x < np.inf for x in (d_density, d_r, cutoff))
+        sound = min(n_density, n_r) >= 2 and all(0 < x < np.inf for x in (d_density, d_r, cutoff))
     except (ValueError, IndexError):
         sound = False
     if not sound:
         raise ValueError(
-            f"line 5 should give numbers of entries (4 or more), spacings and cutoff, all positive: {lines[4]!r}"
+            f"line 5 should give numbers of entries (2 or more), spacings and cutoff, all positive: {lines[4]!r}"
         )
     words = " ".join(lines[5:]).split()
     n_pairs = n * (n + 1) // 2
