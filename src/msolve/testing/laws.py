@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from mpi4py import MPI
@@ -34,7 +35,8 @@ def check_potential(
 
     Weighted energies are sums of weighted site energies; the gradient and the Hessian product are
     derivatives; the Hessian is symmetric; moving all atoms together changes nothing; turning an
-    open cluster changes no energy; what lies beyond the reach of a site does not change its energy.
+    open cluster changes no energy; an atom that moves beyond the reach of a site does not change its energy; a
+    neighbour that passes the cutoff makes no jump.
 
     Of a black box: forces are minus the derivative of the energy, shares add up to the energy, moving,
     turning and renumbering the atoms does what it should, nothing is felt beyond the declared ranges, a
@@ -61,6 +63,8 @@ def check_potential(
     if isinstance(model, ForceModel):
         check_forces(model, x, np.asarray(numbers), np.asarray(cell), periodic, rng, tolerances)
         return
+    # First, because a wrong range or a jump at the cutoff would show as a wrong derivative.
+    _check_open_cluster(model, x, numbers, rng, tolerances)
     patch = AtomisticPatch(MPI.COMM_SELF, model, numbers, cell, periodic, x, np.ones(n, dtype=bool))
     # Some sites without weight, as in a coupled problem.
     weight = rng.random(n) * (rng.random(n) < 0.7)
@@ -80,22 +84,28 @@ def check_potential(
         float(np.abs(gradient.sum(axis=0)).max()) < n * tolerances.exact * size,
         f"the gradients do not add up to zero: {gradient.sum(axis=0)}",
     )
-    _check_open_cluster(model, x, numbers, rng, tolerances)
 
 
 def check_material(
-    law: Material, F: Array, rng: np.random.Generator, tolerances: Tolerances = USUAL
+    law: Material,
+    F: Array,
+    rng: np.random.Generator,
+    tolerances: Tolerances = USUAL,
+    *,
+    C: Array | None = None,
 ) -> None:
     """Put a hyperelastic law through the laws that finite elements rely on.
 
-    Stress and tangent are derivatives, the tangent has the symmetry of second derivatives, and turning the
-    body changes no energy and turns the stress.
+    Stress and tangent are derivatives, the tangent has the symmetry of second derivatives, turning the
+    body changes no energy and turns the stress, and the undeformed body is free of stress.
 
     Args:
         law: The law.
         F: Some deformation gradients, not all of them that of no deformation, shape ``(n, 3, 3)`` [-].
         rng: Source of directions.
         tolerances: What is accepted; ``step`` counts as a strain here.
+        C: Elastic constants that the law should have, those of the potential whose atoms it is to meet,
+            shape ``(3, 3, 3, 3)`` [eV/Å³]; any by default.
 
     Raises:
         AssertionError: A law is broken.
@@ -116,6 +126,19 @@ def check_material(
     turned, stress = law.energy_density(turn @ F)
     same("energy of the turned body", turned, W, tolerances.exact)
     same("stress of the turned body", stress, turn @ P, tolerances.exact)
+    _check_rest(law, tolerances, C)
+
+
+def _check_rest(law: Material, accept: Tolerances, C: Array | None) -> None:
+    undeformed = np.eye(3)[None]
+    stiffness = law.tangent(undeformed)[0]
+    strain = float(np.abs(law.energy_density(undeformed)[1]).max() / np.abs(stiffness).max())
+    require(
+        strain < accept.rest,
+        f"the undeformed body is under stress, as if strained by {strain:.1e}: not the lattice at rest",
+    )
+    if C is not None:
+        same("elastic constants", stiffness, C, accept.rest)
 
 
 def check_term(
@@ -179,13 +202,50 @@ def _check_open_cluster(
     before = sites(x, numbers)
     turn = rotation(rng)
     same("energies of the turned cluster", sites(x @ turn.T, numbers), before, accept.exact)
+    _check_reach(model, sites, x, numbers, before, accept)
     z = np.append(np.asarray(numbers), np.asarray(numbers)[0])
-    far = x.max(axis=0) + np.array([1.01 * model.reach, 0.0, 0.0])
-    beyond = sites(np.vstack([x, far]), z)[:-1]
-    same("energies with an atom out of reach", beyond, before, accept.exact)
-    near = x[0] + 0.5 * model.cutoff * np.array([0.6, 0.0, 0.8])
-    within = sites(np.vstack([x, near]), z)[0]
-    require(abs(within - before[0]) > 1e-10, "an atom at half the cutoff changes no site energy")
+
+    def with_one(distance: float) -> Array:
+        return sites(np.vstack([x, x[0] + distance * _emptiest(x, model.cutoff, rng)]), z)[:-1]
+
+    near, within, beyond = (with_one(f * model.cutoff) for f in (0.5, 1 - 1e-6, 1 + 1e-6))
+    require(abs(near[0] - before[0]) > 1e-10, "an atom at half the cutoff changes no site energy")
+    jump = abs(float(within[0] - beyond[0]))
+    require(
+        jump < accept.jump, f"a neighbour that passes the cutoff makes a site jump by {jump:.1e} eV"
+    )
+
+
+def _check_reach(
+    model: SiteModel,
+    sites: Callable[[Array, ArrayLike], Array],
+    x: Array,
+    numbers: ArrayLike,
+    before: Array,
+    accept: Tolerances,
+) -> None:
+    """Push the atom that has most others around it just out of reach: those must not feel it."""
+    distance = np.linalg.norm(x[:, None] - x[None], axis=2)
+    outside = distance > 1.01 * model.reach
+    pushed = int(np.argmax((outside & (distance < 1.5 * model.reach)).sum(axis=1)))
+    there = x.copy()
+    there[pushed] += 0.1 * model.cutoff * np.array([0.02, 0.03, 0.01])
+    change = np.abs(sites(there, numbers) - before)
+    require(float(change.max()) > 1e-10, "pushing an atom changes no site energy")
+    furthest = float(distance[pushed][change > accept.exact * np.abs(before).max()].max())
+    require(
+        furthest <= 1.01 * model.reach,
+        f"a site {furthest:.2f} angstrom from a moved atom feels it; the declared reach is {model.reach:g}",
+    )
+
+
+def _emptiest(x: Array, distance: float, rng: np.random.Generator) -> Array:
+    """The direction of some in which a point at this distance from the first atom is furthest from all others."""
+    directions = rng.normal(size=(50, 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    points = x[0] + distance * directions
+    clear = np.linalg.norm(points[:, None] - x[None], axis=2).min(axis=1)
+    return np.asarray(directions[np.argmax(clear)])
 
 
 def _flat(part: Contribution, at: Snapshot) -> Array:

@@ -23,12 +23,16 @@ class Tolerances:
         gradient: Gradient against differences of the energy.
         hessian: Hessian product against differences of the gradient.
         exact: Laws that hold up to round-off.
+        jump: Jump of a site energy where a neighbour passes the cutoff [eV].
+        rest: Stress of a law in the undeformed crystal over its stiffness, and constants against those given.
     """
 
     step: float = 1e-4
     gradient: float = 1e-6
     hessian: float = 1e-5
     exact: float = 1e-10
+    jump: float = 1e-4
+    rest: float = 1e-4
 
 
 USUAL = Tolerances()
