@@ -64,6 +64,7 @@ def work(deck: str, overrides: list[str]) -> dict[str, object]:
         "seconds": done - ready,
         "evaluations": sum(report.evaluations for report in solved.reports),
         "evaluated_atoms": int(assembly.evaluated.sum()),
+        "elements": int((assembly.blend_points > 0).any(axis=1).sum()),
         "unknowns": assembly.problem.kinematics.unknowns.n_global,
         "converged": solved.converged,
     }
