@@ -14,6 +14,7 @@ from pathlib import Path
 from mpi4py import MPI
 
 import numpy as np
+import pytest
 
 from msolve.assemble import Assembly, Body, couple
 from msolve.crystal import Crystal
@@ -26,6 +27,7 @@ from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.regions import Ball, Regions
 
 EAM4 = Path(__file__).parents[1] / "solver_configs/potentials/w_eam4.eam.fs"
+MAGNESIUM = Path("/usr/share/lammps/potentials/Mg_mm.eam.fs")
 J_PER_M2 = 1 / 16.021766208  # [eV/Å²]
 CUBE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 CLEAVED_110 = ((1, -1, 0), (1, 1, 0), (0, 0, 1))
@@ -42,9 +44,26 @@ def eam4():
 
 
 @functools.cache
+def silicon():
+    return load_potential(EAM4.parent / "si_sw.sw", "sw")
+
+
+@functools.cache
+def magnesium():
+    if not MAGNESIUM.is_file():
+        pytest.skip("Debian's LAMMPS potentials are not installed")
+    return load_potential(MAGNESIUM, "eam")
+
+
+@functools.cache
 def bulk(model, axes=CUBE):
     """Stress-free crystal, its law and its elastic constants."""
-    if model is toy():
+    if 14 in model.numbers:
+        crystal = relaxed_lattice(model, Crystal.diamond(5.43, 14))
+    elif 12 in model.numbers:
+        crystal = relaxed_lattice(model, Crystal.hcp(3.2, 5.2, 12))
+        axes = ((1, 0, 0), (1, 2, 0), (0, 0, 1)) if axes == CUBE else axes
+    elif model is toy():
         crystal = relaxed_lattice(model, Crystal.triangular(1.0, 20.0, 1))
         axes = ((1, 0, 0), (1, 2, 0), (0, 0, 1))
     else:
@@ -101,7 +120,9 @@ def coupled(body, core, blend, *, mesh="free", degree=1, comm=MPI.COMM_SELF) -> 
     points = None
     if mesh == "matching":
         box = [(-reach - 6 * near, reach + 6 * near)] * 2
-        points = body.crystal.sites(None, box, body.origin).positions[:, :2]
+        every = body.crystal.sites(None, box, body.origin)
+        points = every.positions[every.basis_index == 0, :2]
+        near = body.crystal.sublattice_spacing
     made = disc_mesh(
         body.radius,
         spacing=near,
@@ -132,6 +153,11 @@ def solution_in_closed_form(assembly, t=1.0):
         nodes = unknowns.node >= 0
         X[unknowns.node[nodes]] = kinematics.space.nodes()[nodes]
     corrector = place.far_field.displacement(X, t) - place.predictor.displacement(X, t)
+    if place.inner is not None:
+        every = np.arange(len(place.X))
+        shifts = place.inner.at(place.far_field.gradient(place.X, t), every)
+        shifts -= place.resting_shifts(t)
+        corrector[unknowns.atom[atoms]] += shifts[atoms]
     z.array[:] = corrector[:, : unknowns.components].ravel()
     return z
 

@@ -22,14 +22,16 @@ from msolve.continuum.space import build_space
 from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_terms
 from msolve.crystal import OrientedCrystal, Sites
 from msolve.errors import CaseError, UnsupportedError
+from msolve.handshake.shifts import InnerShifts, ShiftLaw
 from msolve.handshake.slab import Slab, half_layer_factor
 from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.loading import Scene, loads_on
 from msolve.loads import BoundaryLoads
 from msolve.parallel import bisect_owners
+from msolve.placement import Displacement, Placement
 from msolve.potentials import ForceModel, Potential
-from msolve.problem import CoupledProblem, Displacement, Placement
+from msolve.problem import CoupledProblem
 from msolve.regions import Regions, Shape
 from msolve.solvers import Preconditioner
 
@@ -111,6 +113,12 @@ class Body:
             return np.zeros_like(X)
         taper = 3 * self.crystal.nearest_neighbour_distance
         return self.slab.profile(X, tip=0.0, taper=taper)
+
+    def inner_shifts(self, atoms: Sites) -> InnerShifts | None:
+        """How the sublattices of some atoms of the body shift, if there are several and the law knows."""
+        if self.crystal.crystal.n_basis == 1 or not isinstance(self.material, ShiftLaw):
+            return None
+        return InnerShifts(self.material, atoms.basis_index)
 
     @property
     def cell(self) -> Array:
@@ -228,8 +236,9 @@ def couple(
         beta=blend.nodes,
         slits=body.slits,
         components=body.components,
+        basis=atoms.basis_index if body.crystal.crystal.n_basis > 1 else None,
     )
-    placement = _place(body, X, _loose(kinematics, free), acting.prescribed)
+    placement = _place(body, atoms, free, _loose(kinematics, free), acting.prescribed)
     placement = replace(placement, boundary=acting.boundary)
     forces = (*force_terms(patch, stored, blend), *acting.force_loads)
     # A black box has no site energies to blend; its forces are all there is.
@@ -260,7 +269,7 @@ def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> As
     sites = within(X, X[free], body.margin)
     patch = _share(comm, body, atoms, sites)
     kinematics = build_kinematics(comm, X, free, patch.owner, components=body.components)
-    placement = _place(body, X, ~free, np.zeros(0, dtype=np.int64))
+    placement = _place(body, atoms, free, ~free, np.zeros(0, dtype=np.int64))
     problem = CoupledProblem(kinematics, patch, None, atomistic_terms(patch, sites), placement)
     return Assembly(
         body=body,
@@ -284,7 +293,10 @@ def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
     return share_atoms(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
 
 
-def _place(body: Body, X: Array, loose: BoolArray, prescribed: IntArray) -> Placement:
+def _place(
+    body: Body, atoms: Sites, free: BoolArray, loose: BoolArray, prescribed: IntArray
+) -> Placement:
+    X = atoms.positions
     return Placement(
         X=X,
         predictor=body.predictor,
@@ -292,6 +304,8 @@ def _place(body: Body, X: Array, loose: BoolArray, prescribed: IntArray) -> Plac
         relaxation=body.relaxation(X),
         loose=loose,
         prescribed=prescribed,
+        inner=body.inner_shifts(atoms),
+        free=free,
     )
 
 

@@ -333,10 +333,18 @@ def _mesh(setup: Setup) -> MeshData:
     spacing = given.spacing if isinstance(given.spacing, float) else near
     points = None
     if given.kind == "matching":
-        # Vacant sites stay nodes: the mesh is that of the perfect crystal.
-        box = [(-reach - 6 * near, reach + 6 * near)] * 2
-        points = body.crystal.sites(None, box, body.origin).positions[:, :2]
-        spacing = near
+        # Vacant sites stay nodes: the mesh is that of the perfect crystal, of its first sublattice.
+        spacing = body.crystal.sublattice_spacing
+        box = [(-reach - 6 * spacing, reach + 6 * spacing)] * 2
+        sites = body.crystal.sites(None, box, body.origin)
+        points = sites.positions[sites.basis_index == 0, :2]
+        if body.crack and body.crystal.crystal.n_basis > 1:
+            raise CaseError(
+                [
+                    "mesh.kind = matching: the two faces of a crack in a crystal of several atoms per cell "
+                    "belong to different sublattices; mesh.kind = free would do"
+                ]
+            )
     try:
         return disc_mesh(
             body.radius,

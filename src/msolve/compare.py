@@ -18,9 +18,10 @@ from scipy import spatial
 
 from msolve.assemble import Assembly, within
 from msolve.crystal import nearest_neighbour_bonds
+from msolve.handshake.shifts import CarriedShifts
 from msolve.kinematics import interpolation_matrix
 from msolve.loads import OnOutline
-from msolve.problem import turned
+from msolve.placement import turned
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -71,13 +72,40 @@ def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
     v.array[:] = problem.snapshot(z, t).nodes[: space.n_owned_nodes].ravel()
     interpolation.mult(v, moved)
     y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
+    # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
+    held = np.concatenate(comm.allgather(np.diff(interpolation.getValuesCSR()[0])[::3] > 0))
+    beyond = ~held
+    beyond[match] = False
     if body.far_field is not body.predictor:
-        # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
-        held = np.diff(interpolation.getValuesCSR()[0])[::3] > 0
-        beyond = ~np.concatenate(comm.allgather(held))
         y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
+    y += _shifts(coupled, z, t, full, held, beyond, owned)
     y[match] = problem.gather(z, t)[coupled.free]
     return y
+
+
+def _shifts(
+    coupled: Assembly,
+    z: PETSc.Vec,
+    t: float,
+    full: Assembly,
+    held: BoolArray,
+    loose: BoolArray,
+    owned: npt.NDArray[np.int64],
+) -> Array:
+    """Inner shifts of the atoms of the full model that follow the mesh or the load, ``(n, 3)`` [Å]. Collective."""
+    X, inner = full.X, full.problem.placement.inner
+    out = np.zeros_like(X)
+    if inner is None:
+        return out
+    beyond = np.flatnonzero(loose)
+    out[beyond] = inner.at(coupled.body.far_field.gradient(X[beyond], t), beyond)
+    kinematics = coupled.problem.kinematics
+    carried = CarriedShifts(inner, kinematics, X, held, owned)
+    rows = carried.rows(np.arange(len(X)), owned)
+    state = coupled.problem.carried_shifts(z, t, rows, X[rows.atoms])
+    for atoms, shifts in kinematics.unknowns.comm.allgather((rows.atoms, state.shifts)):
+        out[atoms] = shifts
+    return out
 
 
 def unknowns_of(full: Assembly, y: Array, t: float) -> PETSc.Vec:

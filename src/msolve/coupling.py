@@ -19,6 +19,7 @@ import numpy.typing as npt
 from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
 from msolve.continuum.form import WeakForm
+from msolve.handshake.shifts import ShiftState
 
 Array = npt.NDArray[np.float64]
 
@@ -34,12 +35,15 @@ class Snapshot:
         nodes: Corrector at the local mesh nodes, shape ``(n_nodes, 3)`` [Å].
         background: Gradient of the predictor at the quadrature points, shape ``(n_cells, n_q, 3, 3)``.
         load: Load parameter.
+        carried: Inner shifts of the atoms that the mesh carries, contained in ``positions``; ``None`` in crystals
+            of one atom per cell.
     """
 
     positions: Array
     nodes: Array
     background: Array
     load: float = 0.0
+    carried: ShiftState | None = None
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,11 @@ from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.kinematics import Kinematics, build_kinematics, interpolation_matrix
 from msolve.loads import Zero
 from msolve.parallel import bisect_owners
+from msolve.placement import Placement
 from msolve.potentials import Potential
 from msolve.potentials.bulk import cauchy_born
 from msolve.potentials.rest import elastic_constants
-from msolve.problem import CoupledProblem, Placement
+from msolve.problem import CoupledProblem
 from msolve.regions import Regions, Shape
 from msolve.solvers.preconditioner import lattice_stiffness
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -22,70 +21,24 @@ from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
 from msolve.coupling import Contribution, Snapshot, Term
 from msolve.errors import ConvergenceError
+from msolve.handshake.shifts import CarriedRows, CarriedShifts, ShiftState
 from msolve.kinematics import Kinematics
+from msolve.placement import Placement, turned
 
 Array = npt.NDArray[np.float64]
-
-
-class Displacement(Protocol):
-    """A displacement field known in closed form; ``t`` is the load parameter."""
-
-    def displacement(self, X: Array, t: float) -> Array:
-        """Displacement at ``X (n, 3)``, shape ``(n, 3)`` [Å]."""
-        ...
-
-    def gradient(self, X: Array, t: float) -> Array:
-        """Displacement gradient at ``X (n, 3)``, shape ``(n, 3, 3)`` [-]."""
-        ...
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where atoms and nodes stand when the unknowns are zero: reference + predictor + surface relaxation.
-
-    Attributes:
-        X: Reference positions of all atoms, shape ``(n, 3)`` [Å].
-        predictor: Field that the unknowns correct.
-        far_field: Field imposed on prescribed nodes and on atoms that nothing else moves.
-        relaxation: Surface relaxation added to each atom, shape ``(n, 3)`` [Å]; nodes never see it.
-        loose: Atoms that neither are unknowns nor lie in the mesh, shape ``(n,)``, bool.
-        prescribed: Local nodes with a prescribed corrector.
-        boundary: Corrector of the local nodes at zero unknowns, ``(n_local, 3)`` [Å], as a function of the load;
-            ``None`` takes that of the prescribed nodes from the far field.
-    """
-
-    X: Array
-    predictor: Displacement
-    far_field: Displacement
-    relaxation: Array
-    loose: npt.NDArray[np.bool_]
-    prescribed: npt.NDArray[np.int64]
-    boundary: Callable[[float], Array] | None = None
-
-
-def turned(relaxation: Array, predictor: Displacement, X: Array, t: float) -> Array:
-    """Surface relaxation turned with the flank that it belongs to, shape ``(n, 3)`` [Å].
-
-    The rotation is that of I + ∇u_pred. An opened crack turns its flanks by several degrees; without this the
-    relaxation keeps the direction of the uncracked crystal and shears the outermost layers.
-    """
-    out = relaxation.copy()
-    moved = np.flatnonzero(relaxation.any(axis=1))
-    left, _, right = np.linalg.svd(np.eye(3) + predictor.gradient(X[moved], t))
-    out[moved] = np.einsum("nij,njk,nk->ni", left, right, relaxation[moved])
-    return out
 
 
 class _Lift:
     """Rows of the lifts for the patch's current local atoms; rebuilt when the patch is."""
 
-    def __init__(self, kinematics: Kinematics, patch: Patch):
+    def __init__(self, kinematics: Kinematics, patch: Patch, carried: CarriedShifts | None):
         self.version = patch.version
         self.local = patch.local.copy()
         self.atoms = kinematics.atoms_of(self.local)
         self._y = self.atoms.createVecLeft()
         self.nodes = kinematics.nodes
         self._v = (self.nodes or self.atoms).createVecLeft()
+        self.carried = None if carried is None else carried.rows(kinematics.atom_rows(), self.local)
 
     def forward(self, z: PETSc.Vec) -> tuple[Array, Array]:
         """Correctors of the local atoms and nodes. Collective."""
@@ -95,17 +48,40 @@ class _Lift:
         self.nodes.mult(z, self._v)
         return self._y.array.reshape(-1, 3).copy(), self._v.array.reshape(-1, 3).copy()
 
-    def reverse(self, parts: list[Contribution], out: PETSc.Vec) -> None:
-        """Add up gradients on the unknowns: the exact transpose of ``forward``. Collective."""
+    def along(self, v: PETSc.Vec, state: ShiftState | None) -> tuple[Array, Array, Array | None]:
+        """Change of the local atoms and nodes with the unknowns, and of F where shifts depend on it. Collective."""
+        atoms, nodes = self.forward(v)
+        if state is None:
+            return atoms, nodes, None
+        change = state.rows.gradient(v)
+        atoms[state.rows.place] += state.along(change)
+        return atoms, nodes, change
+
+    def reverse(
+        self,
+        parts: list[Contribution],
+        out: PETSc.Vec,
+        state: ShiftState | None = None,
+        by_F: Array | None = None,
+    ) -> Array:
+        """Add up gradients on the unknowns: the exact transpose of ``along``; gives that by the atoms. Collective.
+
+        ``by_F`` is what the shifts' own curvature adds.
+        """
         self._y.array[:] = sum(
             (p.on_atoms.ravel() for p in parts if p.on_atoms is not None), np.zeros(1)
         )
         self.atoms.multTranspose(self._y, out)
+        on_atoms: Array = self._y.array_r.reshape(-1, 3).copy()
+        if state is not None:
+            pushed = state.back(on_atoms)
+            state.rows.push(pushed if by_F is None else pushed + by_F, out)
         if self.nodes is not None:
             self._v.array[:] = sum(
                 (p.on_nodes.ravel() for p in parts if p.on_nodes is not None), np.zeros(1)
             )
             self.nodes.multTransposeAdd(self._v, out, out)
+        return on_atoms
 
 
 def _evaluated(terms: tuple[Term, ...], at: Snapshot) -> tuple[list[Contribution], str | None]:
@@ -185,10 +161,13 @@ class CoupledProblem:
         atoms, nodes = lift.forward(z)
         base = self._base(t, lift)
         y = base[0] + atoms
+        state = self._shift_state(z, t, lift.carried)
+        if state is not None:
+            y[state.rows.place] += state.shifts
         if self.patch.needs_rebuild(y):
             self._renew_lists(z, t)
             return self.snapshot(z, t)
-        return Snapshot(y, base[1] + nodes, base[2], t)
+        return Snapshot(y, base[1] + nodes, base[2], t, state)
 
     def _renew_lists(self, z: PETSc.Vec, t: float) -> None:
         everywhere = self.gather(z, t)
@@ -239,7 +218,7 @@ class CoupledProblem:
             gradient.array[:] = known[0].gradient
             return known[0].energy, None
         parts, failure = _evaluated(self.terms, at)
-        self._lift().reverse(parts, gradient)
+        self._lift().reverse(parts, gradient, at.carried)
         energy = sum(p.energy for p in parts)
         if failure is None and all(getattr(term, "repeatable", False) for term in self.terms):
             memory.insert(0, _Sum(self.terms, at, energy, gradient.array_r.copy()))
@@ -250,11 +229,16 @@ class CoupledProblem:
         """The map (v, out): out = derivative of the gradient at z applied to v. Collective."""
         at = self.snapshot(z, t)
         products = [term.linearise(at) for term in self.terms]
-        lift, idle = self._lift(), self.kinematics.unknowns.idle
+        lift, idle, state = self._lift(), self.kinematics.unknowns.idle, at.carried
+        curvature = None
+        if state is not None and self.conservative:
+            pulled = [p.on_atoms for p in _evaluated(self.terms, at)[0] if p.on_atoms is not None]
+            curvature = state.curvature(np.sum(pulled, axis=0))
 
         def product(v: PETSc.Vec, out: PETSc.Vec) -> None:
-            atoms, nodes = lift.forward(v)
-            lift.reverse([p(atoms, nodes) for p in products], out)
+            atoms, nodes, change = lift.along(v, state)
+            bent = None if curvature is None or change is None else curvature(change)
+            lift.reverse([p(atoms, nodes) for p in products], out, state, bent)
             out.array[idle] = v.array_r[idle]
 
         return product
@@ -265,17 +249,60 @@ class CoupledProblem:
         y = kinematics.atoms.createVecLeft()
         kinematics.atoms.mult(z, y)
         mine = kinematics.owned_atoms
+        moved = y.array.reshape(-1, 3).copy()
+        carried = self._carried()
+        if carried is not None:
+            state = self._shift_state(z, t, carried.rows(kinematics.atom_rows(), mine))
+            assert state is not None
+            moved[state.rows.place] += state.shifts
         out = np.empty_like(self.placement.X)
         comm = kinematics.unknowns.comm
-        for atoms, moved in comm.allgather((mine, y.array.reshape(-1, 3).copy())):
-            out[atoms] = moved
+        for atoms, places in comm.allgather((mine, moved)):
+            out[atoms] = places
         everything = np.arange(len(out))
         return out + self._atom_base(everything, t)
+
+    def carried_shifts(self, z: PETSc.Vec, t: float, rows: CarriedRows, X: Array) -> ShiftState:
+        """Inner shifts of atoms that the mesh carries, at reference positions ``X (k, 3)`` [Å]. Collective.
+
+        Raises:
+            ConvergenceError: Sublattices find no rest somewhere; on every rank.
+        """
+        space = self.kinematics.space
+        assert space is not None
+        F = np.eye(3) + self.placement.predictor.gradient(X, t) + rows.gradient(z)
+        F += rows.gradient_of(self.node_base(t)[: space.n_owned_nodes, : space.block].ravel())
+        state, failure = None, None
+        try:
+            state = ShiftState.at(rows, F)
+        except ConvergenceError as error:
+            failure = str(error)
+        failures = [text for text in self.kinematics.unknowns.comm.allgather(failure) if text]
+        if state is None or failures:
+            raise ConvergenceError(failures[0])
+        return state
+
+    def _shift_state(self, z: PETSc.Vec, t: float, rows: CarriedRows | None) -> ShiftState | None:
+        if rows is None:
+            return None
+        return self.carried_shifts(z, t, rows, self.placement.X[rows.atoms])
+
+    def _carried(self) -> CarriedShifts | None:
+        place = self.placement
+        if place.inner is None or place.free is None or self.kinematics.space is None:
+            return None
+        known = self._cache.get("carried")
+        if not isinstance(known, CarriedShifts):
+            of_mesh = ~place.free & ~place.loose
+            mine = self.kinematics.owned_atoms
+            known = CarriedShifts(place.inner, self.kinematics, place.X, of_mesh, mine)
+            self._cache["carried"] = known
+        return known
 
     def _lift(self) -> _Lift:
         lift = self._cache.get("lift")
         if not isinstance(lift, _Lift) or lift.version != self.patch.version:
-            lift = _Lift(self.kinematics, self.patch)
+            lift = _Lift(self.kinematics, self.patch, self._carried())
             self._cache["lift"] = lift
         return lift
 
@@ -293,6 +320,7 @@ class CoupledProblem:
         X = place.X[atoms]
         base = X + place.predictor.displacement(X, t)
         base += turned(place.relaxation[atoms], place.predictor, X, t)
+        base += self._resting(t)[atoms]
         if place.far_field is place.predictor and place.boundary is None:
             return base
         loose = place.loose[atoms]
@@ -300,6 +328,14 @@ class CoupledProblem:
             X[loose], t
         )
         return base + self._interpolated_boundary(t)[atoms]
+
+    def _resting(self, t: float) -> Array:
+        known = self._cache.get("resting")
+        if not isinstance(known, tuple) or known[0] != t:
+            known = (t, self.placement.resting_shifts(t))
+            self._cache["resting"] = known
+        found: Array = known[1]
+        return found
 
     def node_base(self, t: float) -> Array:
         """Corrector of the local nodes at zero unknowns, that of the boundary, ``(n_local, 3)`` [Å]."""

@@ -9,7 +9,7 @@ import pytest
 
 import bodies
 from msolve.coupling import Snapshot
-from msolve.problem import turned
+from msolve.placement import turned
 from msolve.testing import check_term
 
 

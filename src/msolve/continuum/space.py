@@ -156,6 +156,15 @@ class DisplacementSpace:
         weights /= weights.sum(axis=1, keepdims=True)
         return point, self.global_nodes()[self.cell_nodes()[cell]], weights, inside
 
+    def locate_gradients(self, X: Array) -> tuple[IntArray, IntArray, Array, Array]:
+        """As :meth:`locate`, with gradients of the basis ``(m, nodes_per_cell, gdim)`` [1/Å] for weights."""
+        point, cell, local, inside = self.find_cells(X)
+        table = scalar_element(self.gdim, self.degree).tabulate(1, np.clip(local, 0, 1))
+        vertices = self.cell_vertices()[cell]
+        inverse = np.linalg.inv(np.swapaxes(vertices[:, 1:] - vertices[:, :1], 1, 2))
+        gradients = np.einsum("rmn,mrx->mnx", table[1:, :, :, 0], inverse)
+        return point, self.global_nodes()[self.cell_nodes()[cell]], gradients, inside
+
     def find_cells(self, X: Array) -> tuple[IntArray, IntArray, Array, Array]:
         """Which owned cell of this rank holds each point. Rank-local.
 

@@ -117,6 +117,13 @@ class OrientedCrystal:
         radius = 1.001 * float(np.linalg.norm(self.cell, axis=1).min())
         return float(np.linalg.norm(self.shell(radius).vectors, axis=1).min())
 
+    @property
+    def sublattice_spacing(self) -> float:
+        """Shortest distance between two atoms of one sublattice [Å]."""
+        shell = self.shell(1.001 * float(np.linalg.norm(self.cell, axis=1).min()))
+        own = shell.vectors[(shell.centre == 0) & (shell.neighbour == 0)]
+        return float(np.linalg.norm(own, axis=1).min())
+
     def scaled(self, factor: float) -> OrientedCrystal:
         """The crystal with all lengths multiplied by ``factor``, in the same orientation."""
         return replace(self, crystal=self.crystal.scaled(factor))

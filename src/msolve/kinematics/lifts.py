@@ -20,10 +20,11 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, spatial
+from scipy import sparse
 
 from msolve.continuum.space import DisplacementSpace
-from msolve.crystal import projected_points
+from msolve.kinematics.matrices import block_matrix, interpolation_matrix, petsc_matrix
+from msolve.kinematics.slaving import NodeSlaving, slave_nodes
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -132,6 +133,7 @@ def build_kinematics(
     beta: Array | None = None,
     slits: tuple[tuple[float, float], ...] = (),
     components: int = 3,
+    basis: IntArray | None = None,
 ) -> Kinematics:
     """Number the unknowns and assemble the lifts. Collective.
 
@@ -148,9 +150,11 @@ def build_kinematics(
             those are free, and at zero it is never an unknown. Shape ``(n_local,)``; required with a space.
         slits: Straight cracks ``(x1 of the tip, x2 of the plane)``, open towards -x1: no interpolation across.
         components: Displacement components that are unknowns, 2 or 3.
+        basis: Basis atom of the primitive cell that each atom is, shape ``(n,)``. Nodes follow atoms of the
+            first sublattice only: its displacement is what the continuum knows. Default: one sublattice.
     """
     n_free_atoms = np.bincount(atom_owner[free], minlength=comm.size)
-    slaving = _NodeSlaving.none(0)
+    slaving = NodeSlaving.none(0)
     node_is_free: BoolArray = np.zeros(0, dtype=bool)
     if space is not None and prescribed is not None and beta is not None:
         positions = space.nodes()
@@ -158,7 +162,10 @@ def build_kinematics(
         candidate[prescribed] = False
         if held is not None:
             candidate &= ~held.any(axis=1)
-        slaving = _slave_nodes(positions, candidate, X, free, space.gdim, slits)
+        leading = np.arange(len(X)) if basis is None else np.flatnonzero(basis == 0)
+        slaving = slave_nodes(
+            positions, candidate, X[leading], free[leading], space.gdim, slits, basis is not None
+        ).renumbered(leading)
         node_is_free = ~slaving.slaved & (beta > 0)
         node_is_free[prescribed] = False
     n_owned_nodes = space.n_owned_nodes if space is not None else 0
@@ -175,7 +182,7 @@ def build_kinematics(
     owned_atoms = np.flatnonzero(atom_owner == comm.rank)
     selected = owned_atoms[free[owned_atoms]]
     rows = np.searchsorted(owned_atoms, selected)
-    S = _block_matrix(
+    S = block_matrix(
         comm, rows, atom[selected], np.ones(len(rows)), len(owned_atoms), blocks, 3, components
     )
     if space is None:
@@ -196,106 +203,6 @@ def _idle(node: IntArray, held: BoolArray | None, begin: int, components: int) -
     return components * (node[at] - begin) + component
 
 
-@dataclass(frozen=True)
-class _NodeSlaving:
-    """Which local nodes follow atoms, and with what weights (triplets node, atom, weight)."""
-
-    slaved: BoolArray
-    node: IntArray
-    atom: IntArray
-    weight: Array
-
-    @classmethod
-    def none(cls, n: int) -> _NodeSlaving:
-        empty = np.zeros(0, dtype=np.int64)
-        return cls(np.zeros(n, dtype=bool), empty, empty, np.zeros(0))
-
-
-def _slave_nodes(
-    nodes: Array,
-    candidate: BoolArray,
-    X: Array,
-    free: BoolArray,
-    gdim: int,
-    slits: tuple[tuple[float, float], ...],
-) -> _NodeSlaving:
-    """Interpolate nodes between the free atoms around them.
-
-    A node that touches an atom which is itself slaved stays an unknown: tying it would close a circle.
-    """
-    if not candidate.any() or np.count_nonzero(free) <= gdim:
-        return _NodeSlaving.none(len(nodes))
-    columns = project(X, gdim)
-    triangulation = spatial.Delaunay(columns.points)
-    simplices = clear_of_slits(columns.points, triangulation.simplices, slits)
-    wanted = np.flatnonzero(candidate)
-    # Nodes on a flank lie on the border of a simplex that reaches across: look on their own side.
-    sought = nodes[wanted, :gdim].copy()
-    for x_tip, x_plane in slits:
-        behind = sought[:, 0] < x_tip
-        sought[behind, 1] += 1e-5 * np.sign(sought[behind, 1] - x_plane)
-    simplex = triangulation.find_simplex(sought)
-    found = (simplex >= 0) & simplices[simplex]
-    wanted, simplex = wanted[found], simplex[found]
-    transform = triangulation.transform[simplex]
-    local = np.einsum("nij,nj->ni", transform[:, :gdim], nodes[wanted, :gdim] - transform[:, gdim])
-    weights = np.column_stack([local, 1 - local.sum(axis=1)])
-    weights[np.abs(weights) < 1e-8] = 0.0
-    weights /= weights.sum(axis=1, keepdims=True)
-    corners = triangulation.simplices[simplex]
-    column_free = np.bincount(columns.column, ~free, len(columns.points)) == 0
-    usable = (column_free[corners] | (weights == 0)).all(axis=1)
-    wanted, weights, corners = wanted[usable], weights[usable], corners[usable]
-    slaved = np.zeros(len(nodes), dtype=bool)
-    slaved[wanted] = True
-    k = np.flatnonzero(weights.ravel())
-    node, column, weight = np.repeat(wanted, gdim + 1)[k], corners.ravel()[k], weights.ravel()[k]
-    # Atoms that share a column (multilattices seen along the front) share its weight.
-    size = columns.count[column]
-    repeat = np.repeat(np.arange(len(k)), size)
-    offset = np.arange(len(repeat)) - np.repeat(np.cumsum(size) - size, size)
-    atom = columns.atoms[columns.start[column][repeat] + offset]
-    return _NodeSlaving(slaved, node[repeat], atom, (weight / size)[repeat])
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Atoms gathered by their projection onto the mesh's plane (in 3-D every atom is its own column).
-
-    Attributes:
-        points: Distinct projections, shape ``(n_columns, gdim)`` [Å].
-        column: Column of each atom.
-        count, start, atoms: Atoms of column k are ``atoms[start[k] : start[k] + count[k]]``.
-    """
-
-    points: Array
-    column: IntArray
-    count: IntArray
-    start: IntArray
-    atoms: IntArray
-
-
-def project(X: Array, gdim: int) -> Columns:
-    """Gather atoms by their projection, columns in order of first appearance."""
-    points, column = projected_points(X) if gdim == 2 else (X, np.arange(len(X)))
-    count = np.bincount(column)
-    return Columns(
-        points, column, count, np.cumsum(count) - count, np.argsort(column, kind="stable")
-    )
-
-
-def clear_of_slits(
-    points: Array, simplices: IntArray, slits: tuple[tuple[float, float], ...]
-) -> BoolArray:
-    """Which simplices do not reach across a crack, shape ``(n_simplices,)``, bool."""
-    keep = np.ones(len(simplices), dtype=bool)
-    for x_tip, x_plane in slits:
-        corner = points[simplices]
-        side = corner[..., 1] > x_plane
-        keep &= (side.all(axis=1) | ~side.any(axis=1)) | (corner[..., 0].min(axis=1) >= x_tip)
-    return keep
-
-
 def _number_nodes(space: DisplacementSpace | None, node_is_free: BoolArray, begin: int) -> IntArray:
     if space is None:
         return np.zeros(0, dtype=np.int64)
@@ -314,7 +221,7 @@ def _number_nodes(space: DisplacementSpace | None, node_is_free: BoolArray, begi
 def _node_lift(
     comm: MPI.Comm,
     unknowns: Unknowns,
-    slaving: _NodeSlaving,
+    slaving: NodeSlaving,
     held: BoolArray | None,
     n_rows: int,
     row_block: int,
@@ -325,70 +232,4 @@ def _node_lift(
     columns = np.concatenate([unknowns.node[is_unknown], unknowns.atom[slaving.atom[tied]]])
     values = np.concatenate([np.ones(len(is_unknown)), slaving.weight[tied]])
     size = (n_rows, unknowns.n_owned, row_block, unknowns.components)
-    return _block_matrix(comm, rows, columns, values, *size, None if held is None else ~held[rows])
-
-
-def interpolation_matrix(
-    space: DisplacementSpace, X: Array, owned_atoms: IntArray, wanted: BoolArray
-) -> PETSc.Mat:
-    """Φ: each wanted atom interpolates the mesh. Atoms outside the mesh get an empty row. Collective."""
-    ids = np.flatnonzero(wanted)
-    point, nodes, weights, inside = space.locate(X[ids])
-    found = space.comm.allgather((ids[point], nodes, weights, np.round(inside, 9)))
-    atom = np.concatenate([f[0] for f in found])
-    # The rank where the atom lies deepest inside a cell wins; ties go to the lowest rank.
-    order = np.lexsort((-np.concatenate([f[3] for f in found]), atom))
-    best = order[np.unique(atom[order], return_index=True)[1]]
-    best = best[np.isin(atom[best], owned_atoms)]
-    nodes = np.concatenate([f[1] for f in found])[best]
-    weights = np.concatenate([f[2] for f in found])[best]
-    rows = np.repeat(np.searchsorted(owned_atoms, atom[best]), nodes.shape[1])
-    kept = weights.ravel() != 0
-    return _block_matrix(
-        space.comm,
-        rows[kept],
-        nodes.ravel()[kept],
-        weights.ravel()[kept],
-        len(owned_atoms),
-        space.n_owned_nodes,
-        3,
-        space.block,
-    )
-
-
-def _block_matrix(
-    comm: MPI.Comm,
-    rows: IntArray,
-    columns: IntArray,
-    values: Array,
-    n_rows: int,
-    n_columns: int,
-    row_block: int,
-    column_block: int,
-    kept: BoolArray | None = None,
-) -> PETSc.Mat:
-    """Distributed matrix with ``value * identity`` blocks. Rows are local, columns global block indices. Collective.
-
-    ``kept`` ``(n_entries, >= depth)`` says which components of each block are there; all by default.
-    """
-    depth = min(row_block, column_block)
-    component = np.arange(depth)
-    there = np.ones((len(rows), depth), dtype=bool) if kept is None else kept[:, :depth]
-    r = (row_block * rows[:, None] + component)[there]
-    c = (column_block * columns[:, None] + component)[there]
-    total = int(comm.allreduce(n_columns)) * column_block
-    repeated = np.broadcast_to(values[:, None], there.shape)[there]
-    csr = sparse.coo_matrix((repeated, (r, c)), shape=(row_block * n_rows, total)).tocsr()
-    return petsc_matrix(comm, csr, column_block * n_columns)
-
-
-def petsc_matrix(comm: MPI.Comm, rows: sparse.csr_matrix, n_local_columns: int) -> PETSc.Mat:
-    """A distributed matrix from each rank's rows with global columns. Collective."""
-    rows.sum_duplicates()
-    matrix = PETSc.Mat().createAIJ(
-        size=((rows.shape[0], None), (n_local_columns, None)),
-        csr=(rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType), rows.data),
-        comm=comm,
-    )
-    matrix.assemble()
-    return matrix
+    return block_matrix(comm, rows, columns, values, *size, None if held is None else ~held[rows])

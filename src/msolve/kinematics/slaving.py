@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Which mesh nodes follow which atoms, with what weights; atoms gathered by their projection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import spatial
+
+from msolve.crystal import projected_points
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+BEYOND = 0.6
+"""How far a node may lie beyond the simplex that it follows, as a share of the simplex's height."""
+
+
+@dataclass(frozen=True)
+class NodeSlaving:
+    """Which local nodes follow atoms, and with what weights (triplets node, atom, weight)."""
+
+    slaved: BoolArray
+    node: IntArray
+    atom: IntArray
+    weight: Array
+
+    def renumbered(self, atoms: IntArray) -> NodeSlaving:
+        """With atom k called ``atoms[k]``."""
+        return NodeSlaving(self.slaved, self.node, atoms[self.atom], self.weight)
+
+    @classmethod
+    def none(cls, n: int) -> NodeSlaving:
+        """Nothing follows anything, among ``n`` nodes."""
+        empty = np.zeros(0, dtype=np.int64)
+        return cls(np.zeros(n, dtype=bool), empty, empty, np.zeros(0))
+
+
+def slave_nodes(
+    nodes: Array,
+    candidate: BoolArray,
+    X: Array,
+    free: BoolArray,
+    gdim: int,
+    slits: tuple[tuple[float, float], ...],
+    extrapolate: bool = False,
+) -> NodeSlaving:
+    """Interpolate nodes between the free atoms around them.
+
+    With ``extrapolate`` nodes just beyond the atoms, as at a flank where another sublattice is the outermost,
+    follow the nearest ones.
+
+    A node that touches an atom which is itself slaved stays an unknown: tying it would close a circle.
+    """
+    if not candidate.any() or np.count_nonzero(free) <= gdim:
+        return NodeSlaving.none(len(nodes))
+    columns = project(X, gdim)
+    triangulation = spatial.Delaunay(columns.points)
+    simplices = clear_of_slits(columns.points, triangulation.simplices, slits)
+    wanted = np.flatnonzero(candidate)
+    # Nodes on a flank lie on the border of a simplex that reaches across: look on their own side.
+    sought = nodes[wanted, :gdim].copy()
+    for x_tip, x_plane in slits:
+        behind = sought[:, 0] < x_tip
+        sought[behind, 1] += 1e-5 * np.sign(sought[behind, 1] - x_plane)
+    simplex = triangulation.find_simplex(sought)
+    if extrapolate:
+        simplex = _or_nearest(triangulation, simplices, sought, simplex)
+    found = (simplex >= 0) & simplices[simplex]
+    wanted, simplex = wanted[found], simplex[found]
+    transform = triangulation.transform[simplex]
+    local = np.einsum("nij,nj->ni", transform[:, :gdim], nodes[wanted, :gdim] - transform[:, gdim])
+    weights = np.column_stack([local, 1 - local.sum(axis=1)])
+    weights[np.abs(weights) < 1e-8] = 0.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    corners = triangulation.simplices[simplex]
+    column_free = np.bincount(columns.column, ~free, len(columns.points)) == 0
+    usable = (column_free[corners] | (weights == 0)).all(axis=1)
+    wanted, weights, corners = wanted[usable], weights[usable], corners[usable]
+    slaved = np.zeros(len(nodes), dtype=bool)
+    slaved[wanted] = True
+    k = np.flatnonzero(weights.ravel())
+    node, column, weight = np.repeat(wanted, gdim + 1)[k], corners.ravel()[k], weights.ravel()[k]
+    # Atoms that share a column (multilattices seen along the front) share its weight.
+    size = columns.count[column]
+    repeat = np.repeat(np.arange(len(k)), size)
+    offset = np.arange(len(repeat)) - np.repeat(np.cumsum(size) - size, size)
+    atom = columns.atoms[columns.start[column][repeat] + offset]
+    return NodeSlaving(slaved, node[repeat], atom, (weight / size)[repeat])
+
+
+def _or_nearest(
+    triangulation: spatial.Delaunay, usable: BoolArray, points: Array, simplex: IntArray
+) -> IntArray:
+    """The simplex that holds each point, else the usable one near it that it lies least beyond."""
+    lost = np.flatnonzero((simplex < 0) | ~usable[simplex])
+    candidates = np.flatnonzero(usable)
+    if len(lost) == 0 or len(candidates) == 0:
+        return simplex
+    centres = triangulation.points[triangulation.simplices[candidates]].mean(axis=1)
+    near = spatial.cKDTree(centres).query(points[lost], k=min(6, len(candidates)))[1]
+    near = candidates[near.reshape(len(lost), -1)]
+    transform = triangulation.transform[near]
+    gdim = points.shape[1]
+    offset = points[lost][:, None] - transform[:, :, gdim]
+    local = np.einsum("nkij,nkj->nki", transform[:, :, :gdim], offset)
+    least = np.minimum(local.min(axis=2), 1 - local.sum(axis=2))
+    best = np.argmax(least, axis=1)
+    rows = np.arange(len(lost))
+    out = simplex.copy()
+    out[lost] = np.where(least[rows, best] > -BEYOND, near[rows, best], -1)
+    return out
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Atoms gathered by their projection onto the mesh's plane (in 3-D every atom is its own column).
+
+    Attributes:
+        points: Distinct projections, shape ``(n_columns, gdim)`` [Å].
+        column: Column of each atom.
+        count, start, atoms: Atoms of column k are ``atoms[start[k] : start[k] + count[k]]``.
+    """
+
+    points: Array
+    column: IntArray
+    count: IntArray
+    start: IntArray
+    atoms: IntArray
+
+
+def project(X: Array, gdim: int) -> Columns:
+    """Gather atoms by their projection, columns in order of first appearance."""
+    points, column = projected_points(X) if gdim == 2 else (X, np.arange(len(X)))
+    count = np.bincount(column)
+    return Columns(
+        points, column, count, np.cumsum(count) - count, np.argsort(column, kind="stable")
+    )
+
+
+def clear_of_slits(
+    points: Array, simplices: IntArray, slits: tuple[tuple[float, float], ...]
+) -> BoolArray:
+    """Which simplices do not reach across a crack, shape ``(n_simplices,)``, bool."""
+    keep = np.ones(len(simplices), dtype=bool)
+    for x_tip, x_plane in slits:
+        corner = points[simplices]
+        side = corner[..., 1] > x_plane
+        keep &= (side.all(axis=1) | ~side.any(axis=1)) | (corner[..., 0].min(axis=1) >= x_tip)
+    return keep
