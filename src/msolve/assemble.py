@@ -21,7 +21,7 @@ from msolve.continuum.energy import Material, StoredEnergy
 from msolve.continuum.space import build_space
 from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_terms
 from msolve.crystal import OrientedCrystal, Sites
-from msolve.errors import CaseError, UnsupportedError
+from msolve.errors import CaseError
 from msolve.handshake.shifts import InnerShifts, ShiftLaw
 from msolve.handshake.slab import Slab, half_layer_factor
 from msolve.io.meshes import MeshData
@@ -189,13 +189,7 @@ def couple(
 
     Raises:
         CaseError: Nothing holds the body against some rigid motion.
-        UnsupportedError: A crystal of several atoms per cell.
     """
-    if body.crystal.crystal.n_basis > 1:
-        raise UnsupportedError(
-            f"a crystal with {body.crystal.crystal.n_basis} atoms per primitive cell: the lifts between atoms and "
-            "mesh do not know its inner shifts yet; coupling.method = atomistic works"
-        )
     far = max(core.extent() for core in regions.cores) + regions.blend + 2 * body.margin
     every = body.sites(2 * body.margin, far)
     atoms, free, sites = select_patch(every, regions, body.margin)
