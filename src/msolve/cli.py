@@ -3,8 +3,9 @@
 """The command ``msolve``: reads arguments, runs, turns errors into messages and exit codes.
 
 Exit codes: 0 done, 1 a bug, 2 an input that cannot be run, 3 not converged, 4 output that could not be
-written. Under MPI each message appears once and every rank ends with the same code. Nothing heavy is
-imported before it is needed, so that ``--help`` answers at once.
+written, 128 + n stopped by signal n (130 by SIGINT, 143 by SIGTERM, 138 by SIGUSR1). Under MPI each message
+appears once and every rank ends with the same code. Nothing heavy is imported before it is needed, so that
+``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import os
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -26,13 +29,18 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from msolve.config import Case
+    from msolve.io.checkpoints import Checkpoint
 
 DONE, BUG, BAD_INPUT, NOT_CONVERGED, NOT_WRITTEN = 0, 1, 2, 3, 4
 
 PATIENCE = 5.0
 """How long a failing rank waits for the others to fail as well before it ends them [s]."""
 
-USAGE = "msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]"
+VERBS = ("check", "restart", "info")
+
+USAGE = """msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
+       msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
+       msolve info FILE_OR_DIR"""
 
 
 class UsageError(Exception):
@@ -50,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = _parser().parse_intermixed_args(words)
-        verb, path = _verb(arguments.words)
+        verb, paths = _verb(arguments.words)
     except UsageError as error:
         return _refuse(f"msolve: {error}\nusage: {USAGE}")
     # Importing mpi4py.MPI starts MPI, and gives each rank its number.
@@ -59,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     comm = MPI.COMM_WORLD
     together = comm.Dup()  # for agreeing on failures, whatever is under way on the other one
     try:
-        return _work(verb, path, arguments, comm)
+        return _work(verb, paths, arguments, comm)
     except Exception as error:
-        code, message = _explained(error, path)
+        code, message = _explained(error, paths[0])
         if _all_fail(together):
             if comm.rank == 0:
                 print(message, file=sys.stderr, flush=True)
@@ -85,9 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         usage=USAGE,
         description="Atomistic-continuum mechanics of crystals with defects.",
         epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem "
-        "is. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
+        "is. 'msolve restart DIR' goes on with an interrupted run, or with more load steps. 'msolve "
+        "info' says what a file or an output folder is. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
     )
-    parser.add_argument("words", nargs="*", metavar="CASE.yaml", help="input file")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="input file, folder or file")
     parser.add_argument(
         "--set",
         action="append",
@@ -107,18 +116,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(words: Sequence[str]) -> tuple[str, str]:
-    if len(words) == 1 and words[0] != "check":
-        return "run", words[0]
-    if len(words) == 2 and words[0] == "check":
-        return "check", words[1]
-    if not words or words == ["check"]:
-        raise UsageError("name an input file")
-    raise UsageError(f"one input file at a time, found: {' '.join(words)}")
+def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    verb, names = (words[0], words[1:]) if words and words[0] in VERBS else ("run", words)
+    if not names:
+        what = {"restart": "the output folder of a run", "info": "a file or a folder"}
+        raise UsageError(f"name {what.get(verb, 'an input file')}")
+    if len(names) > (2 if verb == "restart" else 1):
+        raise UsageError(f"one input file at a time, found: {' '.join(words)}")
+    return verb, names
 
 
-def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Intracomm) -> int:
-    case = _read(path, arguments.overrides, comm)
+def _work(
+    verb: str, paths: Sequence[str], arguments: argparse.Namespace, comm: MPI.Intracomm
+) -> int:
+    signals = _Signals()
+    if verb in ("run", "restart"):
+        signals.listen()
+    state: Checkpoint | None = None
+    if verb == "restart":
+        from msolve.restart import read_state
+
+        case, state = read_state(
+            Path(paths[0]), paths[1] if len(paths) > 1 else None, arguments.overrides, comm
+        )
+    else:
+        case = _read(paths[0], arguments.overrides, comm)
     # PETSc takes its options when it starts, which importing msolve.run makes it do.
     import petsc4py
 
@@ -130,8 +152,30 @@ def _work(verb: str, path: str, arguments: argparse.Namespace, comm: MPI.Intraco
         if comm.rank == 0:
             print(report, flush=True)
         return DONE
-    result = run.run_case(case, comm)
+    signals.listen()  # again, because PETSc has its own handlers
+    result = run.run_case(case, comm, state=state, stop=lambda: signals.caught)
     return DONE if result.status == "converged" else NOT_CONVERGED
+
+
+class _Signals:
+    """Remembers the first signal that asks to stop; the second one ends the program at once.
+
+    SIGUSR1 is for batch systems: mpirun hands it on and goes on itself, where after SIGTERM or SIGINT it
+    leaves its ranks little time.
+    """
+
+    def __init__(self) -> None:
+        self.caught = 0
+
+    def listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.caught:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.caught = number
 
 
 def _read(path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> Case:
@@ -158,6 +202,7 @@ def _explained(error: Exception, path: str) -> tuple[int, str]:
         UNNAMED,
         CaseError,
         ConvergenceError,
+        Interrupted,
         OutputError,
         UnsupportedError,
     )
@@ -171,6 +216,10 @@ def _explained(error: Exception, path: str) -> tuple[int, str]:
         return NOT_CONVERGED, f"not converged: {error}{notes}"
     if isinstance(error, OutputError):
         return NOT_WRITTEN, f"{error}{notes}"
+    if isinstance(error, Interrupted):
+        return 128 + error.signal, f"{error}{notes}"
+    if isinstance(error, MemoryError):
+        return BUG, f"memory ran out; use more ranks on more machines, or fewer atoms{notes}"
     return BUG, "".join(traceback.format_exception(error)).rstrip()
 
 

@@ -33,6 +33,19 @@ class OutputError(MsolveError):
     """Output could not be written. The message says what, where, and what would do."""
 
 
+class Interrupted(MsolveError):
+    """A signal asked the run to stop; the message says how to go on.
+
+    Attributes:
+        signal: Its number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        """Keep the signal beside the message."""
+        super().__init__(message)
+        self.signal = signal
+
+
 class ConvergenceError(MsolveError):
     """A solver stopped before it reached its tolerance; ``step`` holds what it had by then."""
 

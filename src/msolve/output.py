@@ -9,7 +9,7 @@ and indices list finished steps only: a killed run leaves nothing that cannot be
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from msolve.assemble import Assembly, Body
 from msolve.build import Setup
 from msolve.compare import Comparison
 from msolve.errors import CaseError, OutputError
+from msolve.io.checkpoints import CHECKPOINT
 from msolve.io.fields import INDEX, MESH, FieldWriter, step_file
 from msolve.io.files import output_error, write_whole
 from msolve.io.meshes import MeshData
@@ -101,7 +102,8 @@ class Recorder:
         assembly: The problem.
         mesh: Mesh as it was built, on rank 0; ``None`` without a continuum.
         directory: Where files go.
-        finished: How many load steps a run that goes on has finished; their files are kept, all others removed.
+        finished: How many load steps a run that goes on has finished. ``None`` for a new run: indices and
+            checkpoint of an earlier one are removed.
 
     Raises:
         OutputError: Files cannot be written or removed.
@@ -116,22 +118,24 @@ class Recorder:
         assembly: Assembly,
         mesh: MeshData | None,
         directory: Path,
-        finished: int = 0,
+        finished: int | None = None,
     ) -> None:
         self._setup, self._assembly, self._mesh, self._directory = setup, assembly, mesh, directory
         self._comm = assembly.problem.kinematics.unknowns.comm
         self._rank = self._comm.rank
         self._pictures: list[str] = []
-        steps = range(finished)
-        with all_or_none(self._comm, "removing files of an earlier run"):
-            if self._rank == 0:
-                keep = {directory / name for k in steps for name in (step_file(k), atoms_file(k))}
-                _remove_steps(directory, keep)
+        if finished is None:
+            with all_or_none(self._comm, "removing files of an earlier run"):
+                if self._rank == 0:
+                    _remove([directory / name for name in (RESULT, INDEX, CHECKPOINT)])
+        steps = range(finished or 0)
         self._with_fields = {k for k in steps if self._there(step_file(k))}
         self._with_atoms = {k for k in steps if self._there(atoms_file(k))}
         space = assembly.problem.kinematics.space
         wanted = setup.case.output.fields and space is not None
         self._writer = FieldWriter(directory, space) if wanted and space else None
+        if finished:
+            self._list_fields()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -149,7 +153,6 @@ class Recorder:
         Raises:
             OutputError: They cannot be written; what was there before still is.
         """
-        scale = self._setup.load_scale
         if self._setup.case.output.atoms:
             with all_or_none(self._comm, f"writing the atoms of load step {step}"):
                 if self._rank == 0:
@@ -160,7 +163,24 @@ class Recorder:
             X = self._assembly.problem.stored.points.mean(axis=1)
             self._writer.write(step, fields.nodes, fields.stress, self._setup.regions.beta(X))
             self._with_fields.add(step)
-            loads = [load * scale for load in self._setup.loads]
+            self._list_fields()
+
+    def remove_unlisted(self) -> None:
+        """Remove load steps of an earlier run, once no index names them.
+
+        Raises:
+            OutputError: They cannot be removed.
+        """
+        with all_or_none(self._comm, "removing files of an earlier run"):
+            if self._rank == 0:
+                patterns = [name(0).replace("0000", "*") for name in (step_file, atoms_file)]
+                there = [path for pattern in patterns for path in self._directory.glob(pattern)]
+                listed = {self._directory / name for name in self.files}
+                _remove([path for path in there if path not in listed])
+
+    def _list_fields(self) -> None:
+        if self._writer is not None:
+            loads = [load * self._setup.load_scale for load in self._setup.loads]
             # Loads that turn back are no time.
             rising = all(a < b for a, b in itertools.pairwise(loads))
             self._writer.list_steps({k: loads[k] if rising else k for k in self._with_fields})
@@ -332,14 +352,8 @@ class Recorder:
         return self._mesh.points, self._mesh.cells, displacement, values
 
 
-def _remove_steps(directory: Path, keep: set[Path]) -> None:
-    """Remove what an earlier run left, indices first, so that none names what is gone."""
-    stale = [directory / name for name in (RESULT, INDEX)]
-    stale += sorted(directory.glob(step_file(0).replace("0000", "*")))
-    stale += sorted(directory.glob(atoms_file(0).replace("0000", "*")))
-    for path in stale:
-        if path in keep:
-            continue
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

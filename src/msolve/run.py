@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Runs a case: load steps, stability, comparison with the full atomistic model, output.
-
-Which solver a coupling method uses is decided here and nowhere else.
-"""
+"""Runs a case from its start or from a checkpoint: load steps, comparison with the full atomistic model, output."""
 
 from __future__ import annotations
 
@@ -20,140 +17,110 @@ from scipy import spatial
 
 from msolve.assemble import Assembly, full_atomistic
 from msolve.build import Setup, build, build_mesh, set_up
+from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import Case
-from msolve.coupling import symmetric_parts
 from msolve.errors import ConvergenceError
+from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
 from msolve.io.result import RESULT, ComparisonResult, Result, Step, versions, write_result
+from msolve.methods import Solved, solve, stabilise
 from msolve.output import Recorder, StepFields, collect, prepare, tip_position
 from msolve.parallel import all_or_none
 from msolve.potentials import keep_freed_memory
-from msolve.problem import CoupledProblem
-from msolve.solvers import (
-    Options,
-    Preconditioner,
-    Report,
-    Settings,
-    correct,
-    descend,
-    find_root,
-    follow_boundary,
-    lowest_mode,
-    minimise,
-    with_ghost_force_correction,
-    work_between,
-)
-
-SADDLE_STEP = 0.1
-"""Largest displacement of an atom in the step off a saddle [Å]."""
-
-MAX_SADDLES = 3
+from msolve.restart import fingerprints
+from msolve.solvers import Options, Report, Settings, descend, follow_boundary, minimise
 
 
-@dataclass(frozen=True)
-class Solved:
-    """Outcome of one load step.
-
-    Attributes:
-        energy_problem: Problem whose Hessian decides on stability: the energy, or the symmetric part of the
-            forces' Jacobian where there is none.
-        reports: What each solver did, in order.
-        residual: Largest component of the residual that the method solves [eV/Å].
-        energy: Energy of ``energy_problem`` [eV]; nan where there is none.
-        converged: Whether the method's own tolerance was met.
-    """
-
-    energy_problem: CoupledProblem
-    reports: tuple[Report, ...]
-    residual: float
-    energy: float
-    converged: bool
+def never() -> int:
+    """No signal asks to stop."""
+    return 0
 
 
-def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Settings) -> Solved:
-    """Solve one load step by the case's method, from ``z``, in place. Collective."""
-    problem, M = assembly.problem, assembly.preconditioner
-    method = case.coupling.method
-    if not problem.conservative:
-        return _solve_by_forces(problem, z, t, M, settings)
-    if method in ("atomistic", "bqce"):
-        report = minimise(problem, z, t, M, settings)
-        return Solved(problem, (report,), report.residual, report.energy, report.converged)
-    if method == "bgfc_deferred":
-        corrected, reports, residuals = correct(
-            problem,
-            assembly.force_terms,
-            z,
-            t,
-            M,
-            settings,
-            corrections=case.coupling.max_corrections,
-            tolerance=case.coupling.correction_tolerance,
-        )
-        done = residuals[-1] <= case.coupling.correction_tolerance and reports[-1].converged
-        energy = corrected.evaluate(z, t, z.duplicate())
-        return Solved(corrected, tuple(reports), residuals[-1], energy, done)
-    # Loads on tags have no predictor but the elastic state that the step starts from.
-    predictor = z.copy()
-    if assembly.body.loads is None:
-        predictor.set(0.0)
-    corrected = with_ghost_force_correction(problem, assembly.force_terms, predictor, t)
-    report = minimise(corrected, z, t, M, settings)
-    if method == "bgfc":
-        return Solved(corrected, (report,), report.residual, report.energy, report.converged)
-    # The energy has found the branch; the blended forces have the last word.
-    root = find_root(problem.with_terms(assembly.force_terms), z, t, M, settings)
-    return Solved(corrected, (report, root), root.residual, report.energy, root.converged)
+def run_case(
+    case: Case, comm: MPI.Comm, *, state: Checkpoint | None = None, stop: Stop = never
+) -> Result:
+    """Run a case, from its start or from a checkpoint, and write its output. Collective.
 
-
-def _solve_by_forces(
-    problem: CoupledProblem, z: PETSc.Vec, t: float, M: Preconditioner, settings: Settings
-) -> Solved:
-    """Solve a problem without energy: the work of the forces finds the branch, Newton finishes. Collective."""
-    reports = [descend(problem, z, t, M, settings)]
-    if not reports[-1].converged:
-        reports.append(find_root(problem, z, t, M, settings))
-    judge = problem.with_terms(symmetric_parts(problem.terms))
-    last = reports[-1]
-    return Solved(judge, tuple(reports), last.residual, float("nan"), last.converged)
-
-
-def run_case(case: Case, comm: MPI.Comm) -> Result:
-    """Run a case and write its output. Collective.
+    Args:
+        case: The input.
+        comm: Ranks that share the work.
+        state: Where to go on from, see ``restart.read_state``; its arrays count on rank 0 only.
+        stop: Number of a signal that asks to stop, or 0; asked in each iteration.
 
     Raises:
-        CaseError: The case does not fit its potential or its mesh.
+        CaseError: The case does not fit its potential, its mesh or the checkpoint.
         UnsupportedError: Its parts do not fit together.
         ConvergenceError: A solver broke down.
         OutputError: Output cannot be written.
+        Interrupted: A signal asked to stop.
     """
     keep_freed_memory()
     directory = case.output_directory
     prepare(directory, comm)
-    title = f"msolve: {case.name} on {comm.size} rank{'s' if comm.size > 1 else ''}, output in {directory}"
+    ranks = f"{comm.size} rank{'s' if comm.size > 1 else ''}"
+    title = f"msolve: {case.name} on {ranks}, output in {directory}"
+    if state is not None:
+        title += f", from its checkpoint after {len(state.steps)} load steps"
     with (
         Options("msolve_", dict(case.solver.petsc)),
-        RunLog(comm.rank, directory, title, comm.size) as log,
+        RunLog(comm.rank, directory, title, comm.size, append=state is not None) as log,
     ):
+        files = fingerprints(case, comm)
         with log.phase("crystal and potential"):
             setup = set_up(case, comm)
         with log.phase("mesh"):
-            mesh = build_mesh(setup, comm) if case.coupled else None
+            mesh = None
+            if case.coupled:
+                mesh = build_mesh(setup, comm) if state is None else state.mesh
         with log.phase("assembly"):
             assembly = build(setup, mesh, comm)
-        recorder = Recorder(setup, assembly, mesh, directory)
-        return _solve_and_record(setup, assembly, recorder, log, comm)
+        keeper = Keeper(setup, assembly, mesh, files, stop)
+        z = (
+            assembly.problem.kinematics.unknowns.vector()
+            if state is None
+            else keeper.restore(state)
+        )
+        interrupted_before(comm, stop)
+        finished = () if state is None else state.steps
+        recorder = Recorder(
+            setup, assembly, mesh, directory, None if state is None else len(finished)
+        )
+        if state is not None and state.iterations == 0:
+            keeper.between_steps(finished, z)
+        start = Start(z, finished, state is not None and state.iterations > 0)
+        return _solve_and_record(setup, assembly, start, recorder, keeper, log)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the load steps begin.
+
+    Attributes:
+        z: Unknowns.
+        finished: Load steps that are done.
+        inside: Whether ``z`` is an iterate of the next load step.
+    """
+
+    z: PETSc.Vec
+    finished: tuple[Step, ...]
+    inside: bool
 
 
 def _solve_and_record(
-    setup: Setup, assembly: Assembly, recorder: Recorder, log: RunLog, comm: MPI.Comm
+    setup: Setup,
+    assembly: Assembly,
+    start: Start,
+    recorder: Recorder,
+    keeper: Keeper,
+    log: RunLog,
 ) -> Result:
-    case = setup.case
+    case, comm = setup.case, assembly.problem.kinematics.unknowns.comm
     settings = Settings(
         tolerance=case.solver.gradient_tolerance,
         max_iterations=case.solver.max_iterations,
         progress=log.progress,
+        watch=keeper.watch,
     )
     seconds = dict(log.seconds)
 
@@ -176,14 +143,15 @@ def _solve_and_record(
                 write_result(case.output_directory / RESULT, result)
         return result
 
-    steps, fields, z = _load_steps(setup, assembly, settings, recorder, log, publish)
+    steps, fields = _load_steps(setup, assembly, start, settings, recorder, keeper, log, publish)
     log.seconds.clear()
     comparison, reference = None, None
     apart: dict[str, tuple[float, ...]] = {}
     if case.compare.atomistic and case.coupled:
+        settings = dataclasses.replace(settings, watch=keeper.watch_for_signals)
         with log.phase("full atomistic model"):
             comparison, reference, apart = _against_atomistic(
-                setup, assembly, z, setup.loads[-1], settings, recorder
+                setup, assembly, start.z, setup.loads[-1], settings, recorder
             )
     with log.phase("pictures"):
         recorder.pictures(fields, steps[-1].histories, reference, apart)
@@ -228,66 +196,47 @@ def _memory(ranks: int, atoms: int, neighbours: int, layers: int) -> float:
 def _load_steps(
     setup: Setup,
     assembly: Assembly,
+    start: Start,
     settings: Settings,
     recorder: Recorder,
+    keeper: Keeper,
     log: RunLog,
     publish: Callable[[list[Step], None, bool], Result],
-) -> tuple[list[Step], StepFields, PETSc.Vec]:
-    case = setup.case
-    z = assembly.problem.kinematics.unknowns.vector()
-    steps: list[Step] = []
-    before = 0.0
-    for index, t in enumerate(setup.loads):
+) -> tuple[list[Step], StepFields]:
+    case, z = setup.case, start.z
+    steps, loads = list(start.finished), setup.loads
+    fields: StepFields | None = None
+    for step in steps:
+        log.step(step)
+    if steps:
+        publish(steps, None, False)
+    recorder.remove_unlisted()
+    for index in range(len(steps), len(loads)):
+        t = loads[index]
+        inside = start.inside and index == len(start.finished)
+        before = t if inside else loads[index - 1] if index else 0.0
         log.seconds.clear()
+        keeper.begin_step(steps)
         spent = assembly.potential_seconds()
         with log.phase("solve"):
             follow_boundary(assembly.problem, z, before, t, setup.body.C, assembly.preconditioner)
-            before = t
             solved = solve(assembly, case, z, t, settings)
         eigenvalue = None
         if case.solver.stability:
+            keeper.hold(z)
             with log.phase("stability"):
-                solved, eigenvalue = _stabilise(assembly, case, z, t, settings, solved)
+                solved, eigenvalue = stabilise(assembly, case, z, t, settings, solved)
         with log.phase("output"):
             fields = collect(assembly, z, t)
             recorder.write(index, fields)
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
         step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
         steps.append(dataclasses.replace(step, potential_seconds=potential))
-        publish(steps, None, False)
         log.step(steps[-1])
-    return steps, fields, z
-
-
-def _stabilise(
-    assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Settings, solved: Solved
-) -> tuple[Solved, float]:
-    """Lowest eigenvalue; where it is negative, step off the saddle to both sides and keep the lower state."""
-    M = assembly.preconditioner
-    reports = solved.reports
-    for _ in range(MAX_SADDLES):
-        eigenvalue, mode = lowest_mode(solved.energy_problem, z, t, M)
-        if eigenvalue >= 0:
-            break
-        mode.scale(SADDLE_STEP / mode.norm(PETSc.NormType.NORM_INFINITY))
-        tries = []
-        for sign in (1.0, -1.0):
-            moved = z.copy()
-            moved.axpy(sign, mode)
-            tries.append((solve(assembly, case, moved, t, settings), moved))
-        # Both energies are of the last dead load each found; for the full model they are the energy itself.
-        if assembly.problem.conservative:
-            solved, best = min(tries, key=lambda found: found[0].energy)
-        else:
-            (_, one), (_, other) = tries
-            work = work_between(assembly.problem, one, other, t)
-            solved, best = tries[1] if work < 0 else tries[0]
-        best.copy(z)
-        reports = (*reports, *solved.reports)
-    else:
-        eigenvalue, _ = lowest_mode(solved.energy_problem, z, t, M)
-    found = Solved(solved.energy_problem, reports, solved.residual, solved.energy, solved.converged)
-    return found, eigenvalue
+        keeper.between_steps(steps, z)
+        publish(steps, None, False)
+        keeper.watch_for_signals()
+    return steps, fields or collect(assembly, z, loads[-1])
 
 
 def _step(

@@ -8,6 +8,7 @@ would do.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,27 +60,33 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
     if not isinstance(data, dict):
         raise CaseError(["needs keys such as crystal, potential, domain, load"], path.name)
     data.setdefault("name", path.stem)
-    problems = [problem for change in overrides for problem in _apply(change, data)]
-    if problems:
-        raise CaseError(problems, path.name)
-    return case_from_dict(data, folder=path.parent, source=path.name)
+    return case_from_dict(data, overrides, folder=path.parent, source=path.name)
 
 
 def case_from_dict(
-    data: Mapping[str, Any], *, folder: str | Path = ".", source: str = "case"
+    data: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    folder: str | Path = ".",
+    source: str = "case",
 ) -> Case:
     """Make a ``Case`` from the mapping that a YAML file holds, or from ``Case.to_dict()``.
 
     Args:
         data: Keys and values; quantities as text with units.
+        overrides: Changes to them, each ``"key.path=value"`` with the value in YAML.
         folder: Where relative file names start.
         source: What error messages call the input.
 
     Raises:
         CaseError: It cannot be run. All problems are listed.
     """
+    changed = copy.deepcopy(dict(data))
+    problems = [problem for change in overrides for problem in _apply(change, changed)]
+    if problems:
+        raise CaseError(problems, source)
     try:
-        return Case.model_validate(data, context={"folder": Path(folder)})
+        return Case.model_validate(changed, context={"folder": Path(folder)})
     except ValidationError as error:
         problems = [line for one in error.errors() for line in _told(one)]
         raise CaseError(dict.fromkeys(problems), source) from None

@@ -219,6 +219,11 @@ class Output(Section):
     fields: Flag = Field(default=True, description="Finite-element fields for ParaView.")
     atoms: Flag = Field(default=True, description="Atoms for OVITO (extended XYZ).")
     pictures: Flag = Field(default=True, description="Pictures (PNG).")
+    checkpoint_every: float = Field(
+        default=300.0,
+        gt=0,
+        description="Seconds between checkpoints inside a load step; at its end there always is one.",
+    )
 
 
 def existing_file(file: str | None, info: ValidationInfo) -> str | None:

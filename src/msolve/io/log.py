@@ -47,17 +47,27 @@ class RunLog:
         directory: Where ``msolve.log`` goes; made if it is missing.
         title: First line.
         n_ranks: Number of ranks; with several, mpirun stands between the program and the terminal.
+        append: Go on with an earlier log instead of starting it anew.
 
     Attributes:
         seconds: Wall time by phase since ``take_seconds`` [s].
     """
 
-    def __init__(self, rank: int, directory: str | Path, title: str, n_ranks: int = 1) -> None:
+    def __init__(
+        self,
+        rank: int,
+        directory: str | Path,
+        title: str,
+        n_ranks: int = 1,
+        *,
+        append: bool = False,
+    ) -> None:
         """Look for a terminal; nothing is opened yet."""
         self.seconds: dict[str, float] = {}
         self._speaks = rank == 0
         self._path = Path(directory) / "msolve.log"
         self._title = title
+        self._mode = "a" if append else "w"
         self._steps: list[Step] = []
         self._now = Text()
         self._phase = ""
@@ -81,7 +91,7 @@ class RunLog:
             _log.addHandler(self._handlers[0])
             return self
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._file = _LogFile(self._path, mode="w", encoding="utf-8")
+        file = self._file = _LogFile(self._path, mode=self._mode, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         file.setLevel(logging.DEBUG)
         self._handlers = [file, _ToConsole(self._console)]

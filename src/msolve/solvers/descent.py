@@ -58,6 +58,8 @@ def descend(
             settings.progress("descend", len(history) - 1, float("nan"), history[-1])
         if history[-1] <= settings.tolerance or len(history) > settings.max_iterations:
             break
+        if settings.watch:
+            settings.watch(z)
         slope = _direction(pairs, preconditioner, g, p)
         if slope >= 0 and pairs:
             pairs.clear()

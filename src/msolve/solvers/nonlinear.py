@@ -52,6 +52,8 @@ def minimise(
             settings.progress("minimise", len(history) - 1, float(tao.getObjectiveValue()), size)
         if size <= settings.tolerance:
             return int(PETSc.TAO.ConvergedReason.CONVERGED_USER)
+        if settings.watch:
+            settings.watch(tao.getSolution())
         if work.refused and not backing_off:
             return int(PETSc.TAO.ConvergedReason.DIVERGED_LS_FAILURE)
         # A test of one's own replaces PETSc's, and with it the limit that PETSc would keep.
@@ -117,8 +119,11 @@ def find_root(
         history.append(worst)
         if settings.progress:
             settings.progress("root", it, float("nan"), worst)
-        done = PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
-        return int(done) if worst <= settings.tolerance else 0
+        if worst <= settings.tolerance:
+            return int(PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS)
+        if settings.watch:
+            settings.watch(snes.getSolution())
+        return 0
 
     shell.setPythonContext(work.linearised(z))
     shell.setUp()

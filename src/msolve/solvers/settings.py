@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from petsc4py import PETSc
 
 Progress = Callable[[str, int, float, float], None]
+Watch = Callable[[PETSc.Vec], None]
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class Settings:
         max_iterations: Iterations before giving up.
         prefix: PETSc options prefix, not empty.
         progress: Called with (label, iteration, energy, residual) on every rank.
+        watch: Called with the unknowns of each iteration that is not the last; collective. May raise to stop.
     """
 
     tolerance: float = 1e-4
     max_iterations: int = 300
     prefix: str = "msolve_"
     progress: Progress | None = None
+    watch: Watch | None = None
 
 
 class Options:
