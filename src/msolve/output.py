@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What a run leaves behind: fields, atoms and pictures of its load steps. Gathers, then writes; computes no physics.
 
-Everything is collective; rank 0 writes. Each file is whole at any moment, each load step has files of its own,
-and indices list finished steps only: a killed run leaves nothing that cannot be read.
+Everything is collective; rank 0 writes. Each file is whole at any moment, each load step has its own, and indices
+list finished steps only: a killed run leaves nothing that cannot be read.
 """
 
 from __future__ import annotations
@@ -102,8 +102,7 @@ class Recorder:
         assembly: The problem.
         mesh: Mesh as it was built, on rank 0; ``None`` without a continuum.
         directory: Where files go.
-        finished: How many load steps a run that goes on has finished. ``None`` for a new run: indices and
-            checkpoint of an earlier one are removed.
+        finished: How many load steps a run that goes on has finished; ``None`` removes an earlier run's indices.
 
     Raises:
         OutputError: Files cannot be written or removed.
@@ -166,11 +165,7 @@ class Recorder:
             self._list_fields()
 
     def remove_unlisted(self) -> None:
-        """Remove load steps of an earlier run, once no index names them.
-
-        Raises:
-            OutputError: They cannot be removed.
-        """
+        """Remove load steps of an earlier run, once no index names them."""
         with all_or_none(self._comm, "removing files of an earlier run"):
             if self._rank == 0:
                 patterns = [name(0).replace("0000", "*") for name in (step_file, atoms_file)]

@@ -126,7 +126,7 @@ import types
 from mpi4py import MPI
 from msolve import cli
 from msolve.errors import ConvergenceError, UnsupportedError
-def run_case(case, comm):
+def run_case(case, comm, **_):
     if comm.rank in {ranks}:
         raise {error}
     comm.Barrier()
