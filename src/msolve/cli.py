@@ -36,11 +36,10 @@ DONE, BUG, BAD_INPUT, NOT_CONVERGED, NOT_WRITTEN = 0, 1, 2, 3, 4
 PATIENCE = 5.0
 """How long a failing rank waits for the others to fail as well before it ends them [s]."""
 
-VERBS = ("check", "restart", "info")
+VERBS = ("check", "restart")
 
 USAGE = """msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
-       msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
-       msolve info FILE_OR_DIR"""
+       msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]"""
 
 
 class UsageError(Exception):
@@ -92,9 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="msolve",
         usage=USAGE,
         description="Atomistic-continuum mechanics of crystals with defects.",
-        epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem "
-        "is. 'msolve restart DIR' goes on with an interrupted run, or with more load steps. 'msolve "
-        "info' says what a file or an output folder is. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
+        epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem is. "
+        "'msolve restart DIR' goes on with an interrupted run, or with more load steps. Start msolve under mpirun to use several ranks. All keys: "
+        "docs/input-reference.md.",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="input file, folder or file")
     parser.add_argument(
@@ -119,8 +118,9 @@ def _parser() -> argparse.ArgumentParser:
 def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     verb, names = (words[0], words[1:]) if words and words[0] in VERBS else ("run", words)
     if not names:
-        what = {"restart": "the output folder of a run", "info": "a file or a folder"}
-        raise UsageError(f"name {what.get(verb, 'an input file')}")
+        raise UsageError(
+            f"name {'the output folder of a run' if verb == 'restart' else 'an input file'}"
+        )
     if len(names) > (2 if verb == "restart" else 1):
         raise UsageError(f"one input file at a time, found: {' '.join(words)}")
     return verb, names

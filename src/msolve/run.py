@@ -66,7 +66,6 @@ def run_case(
         Options("msolve_", dict(case.solver.petsc)),
         RunLog(comm.rank, directory, title, comm.size, append=state is not None) as log,
     ):
-        files = fingerprints(case, comm)
         with log.phase("crystal and potential"):
             setup = set_up(case, comm)
         with log.phase("mesh"):
@@ -75,7 +74,7 @@ def run_case(
                 mesh = build_mesh(setup, comm) if state is None else state.mesh
         with log.phase("assembly"):
             assembly = build(setup, mesh, comm)
-        keeper = Keeper(setup, assembly, mesh, files, stop)
+        keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
         z = (
             assembly.problem.kinematics.unknowns.vector()
             if state is None
