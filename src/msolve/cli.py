@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         usage=USAGE,
         description="Atomistic-continuum mechanics of crystals with defects.",
         epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem is. "
-        "'msolve restart DIR' goes on with an interrupted run, or with more load steps. Start msolve under mpirun to use several ranks. All keys: "
-        "docs/input-reference.md.",
+        "'msolve restart DIR' goes on with an interrupted run, or with more load steps. Start msolve "
+        "under mpirun to use several ranks. All keys: docs/input-reference.md.",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="input file, folder or file")
     parser.add_argument(
