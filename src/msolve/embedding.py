@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from petsc4py import PETSc
@@ -181,7 +181,6 @@ class Embedded:
     beta: Array
     _lattice: PETSc.Mat
     _boundary: _Boundary
-    _matrices: list[PETSc.Mat] = field(default_factory=list)
 
     def vector(self) -> PETSc.Vec:
         """A zero vector of unknowns, or of residuals."""
