@@ -27,6 +27,7 @@ from msolve.config import (
     KimPotential,
 )
 from msolve.config import Potential as PotentialInput
+from msolve.continuum.energy import Material
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import UNNAMED, CaseError, UnsupportedError
 from msolve.handshake.slab import Slab, relax_slab
@@ -35,8 +36,10 @@ from msolve.loads import KField, Zero
 from msolve.parallel import all_or_none
 from msolve.potentials import Potential, load_potential
 from msolve.potentials.blackbox import BlackBox, examined
-from msolve.potentials.bulk import cauchy_born
+from msolve.potentials.bulk import BulkCell, cauchy_born
+from msolve.potentials.bulk_forces import ForceBulkCell
 from msolve.potentials.rest import elastic_constants, relaxed_lattice
+from msolve.potentials.tabulated import TabulatedLaw
 from msolve.regions import Ball, Grown, Regions
 from msolve.tagged import read_tagged, user_mesh
 from msolve.units import GPA, J_PER_M2, MPA_SQRT_M
@@ -96,6 +99,9 @@ class Setup:
         if self.slab is not None and self.K_G is not None:
             out["surface_energy"] = self.slab.surface_energy / J_PER_M2
             out["K_G"] = self.K_G / MPA_SQRT_M
+        law = self.body.material
+        if isinstance(law, TabulatedLaw):
+            out["tabulated_strain"], out["tabulated_error"] = law.strain, law.error
         return out
 
 
@@ -130,7 +136,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             crystal=crystal,
             origin=origin,
             model=model,
-            material=bulk,
+            material=_law(case, bulk),
             C=C,
             far_field=far_field,
             predictor=far_field if getattr(case.load, "predictor", False) else Zero(),
@@ -193,6 +199,15 @@ def _potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, Orie
         # What it calls a virial is none: the lattice has to be found from energies.
         crystal = _crystal(case.crystal, known)
     return known, crystal
+
+
+def _law(case: Case, bulk: BulkCell | ForceBulkCell) -> Material:
+    """The continuum's law: the potential's own, or a polynomial in its place where the case asks for one."""
+    given = case.potential
+    if isinstance(given, CalculatorPotential) and given.tabulate is not None and case.coupled:
+        assert isinstance(bulk, ForceBulkCell)
+        return TabulatedLaw(bulk, given.tabulate)
+    return bulk
 
 
 def _black_box(case: Case) -> BlackBox:

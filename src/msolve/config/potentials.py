@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from msolve.config.quantities import Keywords, PositiveLength, Symbol
+from msolve.config.quantities import Keywords, PositiveLength, StrainValue, Symbol
 from msolve.config.sections import Section, existing_file
 
 Words = Annotated[str, Field(strict=True, min_length=1)]
@@ -60,7 +60,20 @@ class CalculatorPotential(Section):
         "and other one-layer models their cutoff, for message passing layers times cutoff. Default: what the "
         "calculator says, if it does. Checked on the crystal.",
     )
+    tabulate: StrainValue | None = Field(
+        default=None,
+        description="Strain up to which the continuum's law is a polynomial fitted once to the calculator, e.g. "
+        "`2 %`; its error is measured and reported. Beyond it, and by default, the calculator is asked at each "
+        "quadrature point, which takes long for one written in Python.",
+    )
     elements: Elements = None
+
+    @field_validator("tabulate")
+    @classmethod
+    def _is_a_strain(cls, tabulate: float | None) -> float | None:
+        if tabulate is not None and not 0 < tabulate <= 0.1:
+            raise ValueError("must be greater than 0 and at most 10 %")
+        return tabulate
 
 
 class LammpsPotential(Section):
