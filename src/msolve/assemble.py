@@ -232,6 +232,7 @@ def couple(
         components=body.components,
         basis=atoms.basis_index if body.crystal.crystal.n_basis > 1 else None,
     )
+    blend = replace(blend, straight=kinematics.straight)
     placement = _place(body, atoms, free, _loose(kinematics, free), acting.prescribed)
     placement = replace(placement, boundary=acting.boundary)
     forces = (*force_terms(patch, stored, blend), *acting.force_loads)

@@ -51,8 +51,8 @@ _log = logging.getLogger("msolve")
 LARGEST_STRAIN = 0.5
 """Displacement gradient at the outer boundary above which a K-field is a mistake in the units."""
 
-MATCHING_LAYERS = 2.0
-"""Nearest-neighbour distances of matching mesh beyond the blend."""
+MATCHING_LAYERS = {1: 2.0, 2: 1.0}
+"""Nearest-neighbour distances of matching mesh beyond the blend, by degree; quadratic nodes are dear there."""
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ def _mesh(setup: Setup) -> MeshData:
             _log.warning(warning)
         return mesh
     assert case.regions is not None
-    margin = case.regions.blend + MATCHING_LAYERS * near
+    margin = case.regions.blend + MATCHING_LAYERS[given.degree] * near
     zones = [
         Ball(zone.centre, zone.radius + margin) if isinstance(zone, Ball) else Grown(zone, margin)
         for zone in setup.regions.cores
@@ -367,6 +367,7 @@ def _mesh(setup: Setup) -> MeshData:
             zones=zones,
             matching_points=points,
             growth=given.growth,
+            coarseness=given.coarseness,
             h_max=given.h_max if isinstance(given.h_max, float) else np.inf,
             slit=Slit(0.0, body.half_gap) if body.crack else None,
             seed=given.seed,

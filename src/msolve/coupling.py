@@ -124,11 +124,14 @@ class DensityTerm:
         stored: Stored energy of the mesh.
         weight: Weight of each quadrature point, shape ``(n_cells, n_q)``.
         rows: Factor on the gradient at each local node, shape ``(n_nodes,)``; makes the term non-conservative.
+        straight: Nodes that stay halfway between two others, with these, shape ``(n, 3)``. Their gradient is
+            handed to the two before any factor: that of a kink at the edge cancels there, and only there.
     """
 
     stored: StoredEnergy
     weight: Array
     rows: Array | None = None
+    straight: npt.NDArray[np.int64] | None = None
 
     repeatable: ClassVar[bool] = True
 
@@ -152,7 +155,15 @@ class DensityTerm:
         return product
 
     def _scaled(self, gradient: Array) -> Array:
-        return gradient if self.rows is None else self.rows[:, None] * gradient
+        if self.rows is None:
+            return gradient
+        if self.straight is not None and len(self.straight):
+            middle, first, second = self.straight.T
+            gradient = gradient.copy()
+            np.add.at(gradient, first, 0.5 * gradient[middle])
+            np.add.at(gradient, second, 0.5 * gradient[middle])
+            gradient[middle] = 0.0
+        return self.rows[:, None] * gradient
 
 
 @dataclass(frozen=True)
@@ -234,12 +245,14 @@ class Blend:
         nodes: β at each local node, shape ``(n_nodes,)``.
         points: β at each quadrature point, shape ``(n_cells, n_q)``.
         force_sites: Sites whose energies enter the force on an atom with β < 1, shape ``(n_atoms,)``, bool.
+        straight: Nodes that stay halfway between two others, with these, shape ``(n, 3)``.
     """
 
     atoms: Array
     nodes: Array
     points: Array
     force_sites: npt.NDArray[np.bool_]
+    straight: npt.NDArray[np.int64] | None = None
 
 
 def energy_terms(patch: Patch, stored: StoredEnergy, blend: Blend) -> tuple[Term, ...]:
@@ -264,7 +277,9 @@ def force_terms(patch: Patch, stored: StoredEnergy, blend: Blend) -> tuple[Term,
     weight = np.broadcast_to(active[:, None].astype(float), blend.points.shape)
     return (
         SiteTerm(patch, blend.force_sites.astype(float), rows=1 - blend.atoms),
-        DensityTerm(stored, np.ascontiguousarray(weight), rows=blend.nodes),
+        DensityTerm(
+            stored, np.ascontiguousarray(weight), rows=blend.nodes, straight=blend.straight
+        ),
     )
 
 

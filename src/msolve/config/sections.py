@@ -112,6 +112,13 @@ class Mesh(Section):
         le=3,
         description="Exponent by which edges grow with distance from the cores.",
     )
+    coarseness: float = Field(
+        default=1.0,
+        ge=1,
+        le=6,
+        description="Factor on edges beyond the fine zones, reached within a few elements; quadratic "
+        "elements want 2 or 3.",
+    )
     h_max: LargestSize = Field(default="unbounded", description="Longest edge.")
     seed: Count = Field(
         default=0, description="Turns a free mesh without crack, so that several can be compared."

@@ -100,6 +100,19 @@ class DisplacementSpace:
         """Local nodes of each owned cell, shape ``(n_cells, nodes_per_cell)``."""
         return np.asarray(self.V.dofmap.list[: self.n_cells], dtype=np.int64)
 
+    def edge_nodes(self) -> IntArray:
+        """Local nodes inside edges and at the two ends of theirs, ``(n, 3)``; none for linear elements."""
+        between = _between(scalar_element(self.gdim, self.degree).points)
+        at_corner = between.sum(axis=1) == 1
+        cells, found = self.cell_nodes(), []
+        for k in np.flatnonzero(between.sum(axis=1) == 2):
+            ends = [np.flatnonzero(at_corner & between[:, v])[0] for v in np.flatnonzero(between[k])]
+            found.append(cells[:, [k, *ends]])
+        if not found:
+            return np.zeros((0, 3), dtype=np.int64)
+        every = np.concatenate(found)
+        return every[np.unique(every[:, 0], return_index=True)[1]]
+
     def cell_corners(self) -> IntArray:
         """Vertices of each owned cell in the numbers of the mesh as it was handed in, ``(n_cells, gdim + 1)``."""
         original = np.asarray(self.mesh.geometry.input_global_indices, dtype=np.int64)

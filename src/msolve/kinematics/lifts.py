@@ -13,7 +13,7 @@ Both are distributed PETSc matrices. Nothing here knows energies, methods or loa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -24,7 +24,7 @@ from scipy import sparse
 
 from msolve.continuum.space import DisplacementSpace
 from msolve.kinematics.matrices import block_matrix, interpolation_matrix, petsc_matrix
-from msolve.kinematics.slaving import NodeSlaving, slave_nodes
+from msolve.kinematics.slaving import NodeSlaving, slave_nodes, straightened
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -89,6 +89,8 @@ class Kinematics:
         nodes: ``T`` for the local nodes, ghosts included: ``3 * n_local_nodes`` rows.
         nodes_owned: ``T`` for the owned nodes only, rows laid out as the space's degrees of freedom.
         interpolation: Φ for the owned atoms (empty rows for free ones and those outside the mesh).
+        straight: Local nodes inside edges between two atoms, halfway between which they stay, and the nodes at
+            these atoms, shape ``(n, 3)``.
         atoms: ``L`` for the owned atoms.
     """
 
@@ -100,6 +102,7 @@ class Kinematics:
     nodes: PETSc.Mat | None
     nodes_owned: PETSc.Mat | None
     interpolation: PETSc.Mat | None
+    straight: IntArray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
 
     def atom_rows(self) -> IntArray:
         """Block row of each atom in matrices whose rows are laid out by owner, shape ``(n_atoms,)``."""
@@ -155,6 +158,7 @@ def build_kinematics(
     """
     n_free_atoms = np.bincount(atom_owner[free], minlength=comm.size)
     slaving = NodeSlaving.none(0)
+    straight: IntArray = np.zeros((0, 3), dtype=np.int64)
     node_is_free: BoolArray = np.zeros(0, dtype=bool)
     if space is not None and prescribed is not None and beta is not None:
         positions = space.nodes()
@@ -166,6 +170,7 @@ def build_kinematics(
         slaving = slave_nodes(
             positions, candidate, X[leading], free[leading], space.gdim, slits, basis is not None
         ).renumbered(leading)
+        slaving, straight = straightened(slaving, candidate, space.edge_nodes())
         node_is_free = ~slaving.slaved & (beta > 0)
         node_is_free[prescribed] = False
     n_owned_nodes = space.n_owned_nodes if space is not None else 0
@@ -192,7 +197,9 @@ def build_kinematics(
     interpolation = interpolation_matrix(space, X, owned_atoms, ~free)
     L = interpolation.matMult(T_owned)
     L.axpy(1.0, S, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-    return Kinematics(unknowns, space, atom_owner, owned_atoms, L, T, T_owned, interpolation)
+    return Kinematics(
+        unknowns, space, atom_owner, owned_atoms, L, T, T_owned, interpolation, straight
+    )
 
 
 def _idle(node: IntArray, held: BoolArray | None, begin: int, components: int) -> IntArray:

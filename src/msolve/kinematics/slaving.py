@@ -117,6 +117,33 @@ def _or_nearest(
     return out
 
 
+def straightened(
+    slaving: NodeSlaving, candidate: BoolArray, edges: IntArray
+) -> tuple[NodeSlaving, IntArray]:
+    """Put nodes inside edges between two atoms halfway between these; which nodes, with those at the ends.
+
+    Elements whose corners are atoms are then linear, as the lattice is; which diagonal of a square of atoms
+    another triangulation takes does not matter.
+    """
+    entries = np.bincount(slaving.node, minlength=len(candidate))
+    at_atom = np.full(len(candidate), -1, dtype=np.int64)
+    single = entries[slaving.node] == 1
+    at_atom[slaving.node[single]] = slaving.atom[single]
+    tied = candidate[edges[:, 0]] & (at_atom[edges[:, 1:]] >= 0).all(axis=1)
+    straight = edges[tied]
+    middle = straight[:, 0]
+    others = ~np.isin(slaving.node, middle)
+    slaved = slaving.slaved.copy()
+    slaved[middle] = True
+    joined = NodeSlaving(
+        slaved,
+        np.concatenate([slaving.node[others], np.repeat(middle, 2)]),
+        np.concatenate([slaving.atom[others], at_atom[straight[:, 1:]].ravel()]),
+        np.concatenate([slaving.weight[others], np.full(2 * len(middle), 0.5)]),
+    )
+    return joined, straight
+
+
 @dataclass(frozen=True)
 class Columns:
     """Atoms gathered by their projection onto the mesh's plane (in 3-D every atom is its own column).

@@ -30,6 +30,10 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+STEEPEST = 0.7
+"""Growth of edges per distance from a zone where the mesh gets coarse at once."""
+
+
 @dataclass(frozen=True, eq=False)
 class Grading:
     """Edge length by place: ``spacing`` in the zones, growing as a power of 1 + distance / zone radius.
@@ -42,6 +46,7 @@ class Grading:
         spacing: Edge length in the zones [Å].
         growth: Exponent.
         h_max: Upper bound [Å].
+        coarseness: Factor on all of that beyond the zones, approached at ``STEEPEST``.
     """
 
     zones: tuple[Shape, ...]
@@ -49,16 +54,20 @@ class Grading:
     spacing: float
     growth: float
     h_max: float
+    coarseness: float = 1.0
 
     def __call__(self, points: Array) -> Array:
         """Wanted edge length at ``points`` ``(n, 2)``, shape ``(n,)`` [Å]."""
         beyond = np.maximum(distances(points, self.zones), 0.0)
         ratio = 1.0 + (beyond / self.radii).min(axis=1)
-        return np.minimum(self.spacing * ratio**self.growth, self.h_max)
+        wanted = self.coarseness * self.spacing * ratio**self.growth
+        if self.coarseness > 1:
+            wanted = np.minimum(wanted, self.spacing + STEEPEST * beyond.min(axis=1))
+        return np.minimum(wanted, self.h_max)
 
     def scalar(self) -> Callable[[float, float], float]:
         """The same for one point, without arrays for discs: a mesh generator asks for it a million times."""
-        if not all(isinstance(zone, Ball) for zone in self.zones):
+        if self.coarseness > 1 or not all(isinstance(zone, Ball) for zone in self.zones):
             return lambda x1, x2: float(self(np.array([[x1, x2]]))[0])
         discs = [
             (float(zone.centre[0]), float(zone.centre[1]), float(zone.radius))
@@ -92,6 +101,7 @@ def disc_mesh(
     matching_points: Array | None = None,
     growth: float = 1.5,
     h_max: float = np.inf,
+    coarseness: float = 1.0,
     slit: Slit | None = None,
     seed: int = 0,
 ) -> MeshData:
@@ -106,6 +116,7 @@ def disc_mesh(
             few spacings beyond. ``None``: a mesh that ignores the atoms.
         growth: Exponent by which edges grow with the distance from the nearest zone.
         h_max: Longest wanted edge [Å].
+        coarseness: Factor on edges beyond the zones, at least 1; quadratic elements want 2 or 3.
         slit: A crack along -x1 from ``slit.x_tip``; on a matching mesh its tip lies in a zone.
         seed: Turns a mesh without crack that ignores the atoms, so that several can be compared.
 
@@ -117,7 +128,8 @@ def disc_mesh(
     points: Array
     triangles: IntArray
     shared: IntArray
-    size = Grading(zones, np.array([_radius(zone) for zone in zones]), spacing, growth, h_max)
+    radii = np.array([_radius(zone) for zone in zones])
+    size = Grading(zones, radii, spacing, growth, h_max, coarseness)
     if matching_points is None:
         points = np.zeros((0, 2))
         triangles, shared = np.zeros((0, 3), np.int64), np.zeros((0, 2), np.int64)
