@@ -118,14 +118,38 @@ def test_a_run_that_does_not_converge_ends_with_3(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_regions_of_different_shape(tmp_path):
-    told = run(tmp_path, "two_regions", "output.pictures=false")
+@pytest.mark.parametrize(
+    ("deck", "bound"),
+    [  # twice the error measured when the deck was written
+        ("two_regions", 0.0046),
+        ("di_vacancy", 0.0028),
+        ("micro_crack", 0.024),
+        ("micro_crack_triangular", 0.024),
+    ],
+)
+def test_decks_against_the_full_atomistic_model(tmp_path, deck, bound):
+    told = run(tmp_path, deck, "output.pictures=false")
     assert told.returncode == 0, told.stderr
-    result = json.loads((tmp_path / "results/two_regions/result.json").read_text())
+    result = json.loads((tmp_path / "results" / deck / "result.json").read_text())
     assert result["status"] == "converged"
-    # Measured 2.3e-3.
-    assert 0 < result["comparison"]["relative_h1"] < 0.005
+    assert result["steps"][-1]["lowest_eigenvalue"] > 0
+    assert 0 < result["comparison"]["relative_h1"] < bound
     assert 0 < result["comparison"]["tip_h1"] < result["comparison"]["total_h1"]
+
+
+@pytest.mark.slow
+def test_a_plate_with_a_hole_of_ones_own_on_one_and_three_ranks(tmp_path):
+    energies = []
+    for ranks in (1, 3):
+        folder = tmp_path / str(ranks)
+        folder.mkdir()
+        told = run(folder, "plate_with_hole", "output.pictures=false", ranks=ranks)
+        assert told.returncode == 0, told.stderr
+        result = json.loads((folder / "results/plate_with_hole/result.json").read_text())
+        assert result["status"] == "converged"
+        energies.append([step["energy"] for step in result["steps"]])
+        assert result["steps"][1]["lowest_eigenvalue"] > 0
+    assert energies[0] == pytest.approx(energies[1], abs=1e-5)
 
 
 @pytest.mark.slow

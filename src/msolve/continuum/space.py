@@ -106,7 +106,9 @@ class DisplacementSpace:
         at_corner = between.sum(axis=1) == 1
         cells, found = self.cell_nodes(), []
         for k in np.flatnonzero(between.sum(axis=1) == 2):
-            ends = [np.flatnonzero(at_corner & between[:, v])[0] for v in np.flatnonzero(between[k])]
+            ends = [
+                np.flatnonzero(at_corner & between[:, v])[0] for v in np.flatnonzero(between[k])
+            ]
             found.append(cells[:, [k, *ends]])
         if not found:
             return np.zeros((0, 3), dtype=np.int64)
