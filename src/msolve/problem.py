@@ -95,6 +95,9 @@ def _evaluated(terms: tuple[Term, ...], at: Snapshot) -> tuple[list[Contribution
     return parts, failure
 
 
+FURTHEST = 10.0
+"""How far an atom may be moved, over the size of the body."""
+
 REMEMBERED = 2
 """Evaluations that a problem and those made from it keep: the energy's and the blended forces' last."""
 
@@ -171,8 +174,12 @@ class CoupledProblem:
 
     def _renew_lists(self, z: PETSc.Vec, t: float) -> None:
         everywhere = self.gather(z, t)
-        if not np.isfinite(everywhere).all():
-            raise ConvergenceError("the solver left the finite numbers; try smaller load steps")
+        moved = np.abs(everywhere - self.placement.X).max(initial=0.0)
+        # Written so that positions that are not numbers fail too; lists of atoms that far apart cannot be made.
+        if not moved <= FURTHEST * (1.0 + np.ptp(self.placement.X, axis=0).max(initial=0.0)):
+            raise ConvergenceError(
+                f"the solver moved an atom by {moved:.3g} angstrom, out of the body; try smaller load steps"
+            )
         self.patch.rebuild(everywhere)
 
     def evaluate(self, z: PETSc.Vec, t: float, gradient: PETSc.Vec) -> float:

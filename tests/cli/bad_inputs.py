@@ -287,6 +287,48 @@ def _values() -> Iterator[Bad]:
     yield _value(group, "load.mode", [0, 0, 0], **CRACK)
 
 
+def _tagged() -> Iterator[Bad]:
+    group = "Loads on named parts of a mesh"
+    middle = [*SQUARE, (0.0, 0.0, 0.0)]
+    fan = _msh(middle, [(0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)], 2, RING)
+    held = {"on": "outer", "value": ["0.1 angstrom", 0, 0]}
+
+    def loaded(name: str, says: str, **load: Any) -> Bad:
+        whole = {"kind": "boundary", "displacement": [held], **load}
+        return Bad(group, name, says, {**MESHED, "load": whole}, files=fan)
+
+    yield loaded(
+        "a displacement of no part", "on: missing", displacement=[{"value": held["value"]}]
+    )
+    yield loaded("a part that is not there", "rim", displacement=[{**held, "on": "rim"}])
+    yield loaded("neither value nor F", "either value or F", displacement=[{"on": "outer"}])
+    yield loaded(
+        "a displacement that holds nothing",
+        "holds nothing",
+        displacement=[{**held, "value": [None] * 3}],
+    )
+    yield loaded(
+        "a displacement without a unit",
+        "load.displacement.0.value",
+        displacement=[{**held, "value": [1, 0, 0]}],
+    )
+    yield loaded(
+        "a traction in a wrong unit",
+        "load.traction.0.value",
+        traction=[{"on": "outer", "value": ["1 angstrom"] * 3}],
+    )
+    yield loaded(
+        "a traction on a part that is not there",
+        "rim",
+        traction=[{"on": "rim", "value": ["1 GPa", 0, 0]}],
+    )
+    yield loaded(
+        "a body force on a part that is not there",
+        "grain",
+        body_force=[{"on": "grain", "value": [0, 0, 0]}],
+    )
+
+
 def _geometry() -> Iterator[Bad]:
     group = "Bodies that do not fit"
     yield Bad(
@@ -397,6 +439,9 @@ def _models() -> Iterator[Bad]:
         group, "a table with a negative spacing", "spacing", OTHER,
         files=_eam_with("120 0.33613445 120 ", "120 -0.33613445 120 "),
     )  # fmt: skip
+    sw = {"potential": {"kind": "sw", "file": "other.eam.alloy"}}
+    yield Bad(group, "prose for Stillinger-Weber", "other.eam.alloy", sw, files=_eam("Once\n"))
+    yield Bad(group, "an empty Stillinger-Weber file", "other.eam.alloy", sw, files=_eam(""))
     yield Bad(
         group, "no such model", "gone.model", {"potential": {"kind": "mace", "file": "gone.model"}}
     )
@@ -479,6 +524,24 @@ def _meshes() -> Iterator[Bad]:
     )
 
 
+def _damaged(data: bytes) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        (folder / "damaged").mkdir(exist_ok=True)
+        (folder / "damaged" / "checkpoint.h5").write_bytes(data)
+
+    return make
+
+
+def _restarts() -> Iterator[Bad]:
+    group = "Restarts"
+    words = ("restart", "damaged")
+    yield Bad(group, "of no folder", "nowhere", words=("restart", "nowhere"))
+    yield Bad(group, "of a folder without a checkpoint", "folder", words=("restart", "."))
+    yield Bad(group, "of an empty checkpoint", "damaged", words=words, files=_damaged(b""))
+    yield Bad(group, "of prose", "damaged", words=words, files=_damaged(b"Once upon a time\n"))
+    yield Bad(group, "of a folder that is not named", "name the output folder", words=("restart",))
+
+
 def _rest() -> Iterator[Bad]:
     group = "Output, and the command line"
     yield Bad(
@@ -501,7 +564,18 @@ def _rest() -> Iterator[Bad]:
 
 CASES = tuple(
     case
-    for make in (_files, _keys, _values, _geometry, _conflicts, _models, _meshes, _rest)
+    for make in (
+        _files,
+        _keys,
+        _values,
+        _tagged,
+        _geometry,
+        _conflicts,
+        _models,
+        _meshes,
+        _restarts,
+        _rest,
+    )
     for case in make()
 )
 

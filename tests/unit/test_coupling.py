@@ -9,7 +9,9 @@ import pytest
 
 import bodies
 from msolve.coupling import Snapshot
+from msolve.errors import ConvergenceError
 from msolve.placement import turned
+from msolve.problem import turned
 from msolve.testing import check_term
 
 
@@ -159,3 +161,12 @@ def test_the_same_state_is_not_evaluated_twice(vacancy):
     z.array[0] += 1e-3
     assert problem.evaluate(z, 1.0, other) != energy
     assert vacancy.potential_seconds()["atoms"] > spent["atoms"]
+
+
+@pytest.mark.parametrize("far", [1e6, np.nan, np.inf])
+def test_atoms_out_of_the_body_have_no_energy(vacancy, far):
+    problem = vacancy.problem
+    z = problem.kinematics.unknowns.vector()
+    z.array[0] = far
+    with pytest.raises(ConvergenceError, match="out of the body"):
+        problem.evaluate(z, 1.0, z.duplicate())
