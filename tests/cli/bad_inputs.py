@@ -536,7 +536,7 @@ def _restarts() -> Iterator[Bad]:
     group = "Restarts"
     words = ("restart", "damaged")
     yield Bad(group, "of no folder", "nowhere", words=("restart", "nowhere"))
-    yield Bad(group, "of a folder without a checkpoint", "folder", words=("restart", "."))
+    yield Bad(group, "of a folder without a checkpoint", "no such file", words=("restart", "."))
     yield Bad(group, "of an empty checkpoint", "damaged", words=words, files=_damaged(b""))
     yield Bad(group, "of prose", "damaged", words=words, files=_damaged(b"Once upon a time\n"))
     yield Bad(group, "of a folder that is not named", "name the output folder", words=("restart",))

@@ -11,7 +11,6 @@ import bodies
 from msolve.coupling import Snapshot
 from msolve.errors import ConvergenceError
 from msolve.placement import turned
-from msolve.problem import turned
 from msolve.testing import check_term
 
 
