@@ -36,10 +36,11 @@ DONE, BUG, BAD_INPUT, NOT_CONVERGED, NOT_WRITTEN = 0, 1, 2, 3, 4
 PATIENCE = 5.0
 """How long a failing rank waits for the others to fail as well before it ends them [s]."""
 
-VERBS = ("check", "restart")
+VERBS = ("check", "restart", "info")
 
 USAGE = """msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
-       msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]"""
+       msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
+       msolve info FILE_OR_FOLDER"""
 
 
 class UsageError(Exception):
@@ -92,8 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         usage=USAGE,
         description="Atomistic-continuum mechanics of crystals with defects.",
         epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem is. "
-        "'msolve restart DIR' goes on with an interrupted run, or with more load steps. Start msolve "
-        "under mpirun to use several ranks. All keys: docs/input-reference.md.",
+        "'msolve restart DIR' goes on with an interrupted run, or with more load steps. 'msolve info' "
+        "says what a file or an output folder is. Start msolve under mpirun to use several ranks. All "
+        "keys: docs/input-reference.md.",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="input file, folder or file")
     parser.add_argument(
@@ -118,17 +120,20 @@ def _parser() -> argparse.ArgumentParser:
 def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     verb, names = (words[0], words[1:]) if words and words[0] in VERBS else ("run", words)
     if not names:
-        raise UsageError(
-            f"name {'the output folder of a run' if verb == 'restart' else 'an input file'}"
-        )
+        wanted = {"restart": "the output folder of a run", "info": "a file or an output folder"}
+        raise UsageError(f"name {wanted.get(verb, 'an input file')}")
     if len(names) > (2 if verb == "restart" else 1):
-        raise UsageError(f"one input file at a time, found: {' '.join(words)}")
+        raise UsageError(
+            f"one {'file' if verb == 'info' else 'input file'} at a time, found: {' '.join(words)}"
+        )
     return verb, names
 
 
 def _work(
     verb: str, paths: Sequence[str], arguments: argparse.Namespace, comm: MPI.Intracomm
 ) -> int:
+    if verb == "info":
+        return _inform(Path(paths[0]), comm)
     signals = _Signals()
     if verb in ("run", "restart"):
         signals.listen()
@@ -155,6 +160,18 @@ def _work(
     signals.listen()  # again, because PETSc has its own handlers
     result = run.run_case(case, comm, state=state, stop=lambda: signals.caught)
     return DONE if result.status == "converged" else NOT_CONVERGED
+
+
+def _inform(path: Path, comm: MPI.Intracomm) -> int:
+    from rich.console import Console
+
+    from msolve.info import show
+    from msolve.parallel import all_or_none
+
+    with all_or_none(comm, f"looking at {path}"):
+        if comm.rank == 0:
+            show(path, Console(highlight=False))
+    return DONE
 
 
 class _Signals:

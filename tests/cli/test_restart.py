@@ -274,7 +274,8 @@ def test_more_load_steps_and_what_cannot_be_changed(whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_step_that_did_not_converge_is_continued(whole, tmp_path):
-    folder = make(tmp_path, ("stability: false", "stability: false, max_iterations: 3"))
+    few = "coupling: {method: bqce}\nsolver: {max_iterations: 3, "
+    folder = make(tmp_path, ("solver: {", few))
     assert msolve(folder, "deck.yaml")[0] == 3
     code, told = msolve(folder, "restart", "out", "--set", "solver.max_iterations=300")
     assert code == 3, told  # the first step remains as it is

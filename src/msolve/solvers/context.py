@@ -16,12 +16,12 @@ from msolve.solvers.preconditioner import Preconditioner
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """Let an error of msolve that was raised inside a PETSc callback come out as itself."""
+    """Let an error of msolve, or a lack of memory, that was raised inside a PETSc callback come out as itself."""
     try:
         yield
     except PETSc.Error as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, MsolveError):
+        while cause is not None and not isinstance(cause, (MsolveError, MemoryError)):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
