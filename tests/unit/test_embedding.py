@@ -339,6 +339,30 @@ def test_a_state_without_energy_is_a_residual_that_is_no_number(pulled):
     assert np.isnan(f.norm())
 
 
+def test_newton_backs_off_from_states_without_energy():
+    problem = Problem(bodies.eam4(), n=10, half=24.0)
+    problem.stretch(np.diag([0, 0.01, 0]))
+    atoms = problem.embed(3.0, 4.0, vacancies=[(0, 0, 0)])
+    seen = []
+
+    def function(snes, z, f):
+        seen.append(z.norm())
+        if len(seen) == 3:
+            z = z.copy()
+            z.scale(1e6)  # atoms leave the finite numbers of the potential
+        atoms.function(snes, z, f)
+
+    snes = PETSc.SNES().create(MPI.COMM_SELF)
+    snes.setFunction(function, atoms.vector())
+    snes.setJacobian(atoms.jacobian, *atoms.matrices())
+    snes.setTolerances(rtol=0, atol=1e-8)
+    snes.getKSP().getPC().setType("lu")
+    z = atoms.vector()
+    snes.solve(None, z)
+    assert snes.getConvergedReason() > 0
+    assert seen[3] < seen[2]
+
+
 def test_the_package_imports_nothing_until_asked():
     code = (
         "import sys, msolve; assert not {'numpy', 'torch', 'dolfinx'} & set(sys.modules); "
