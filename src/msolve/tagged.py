@@ -77,6 +77,13 @@ def read_tagged(case: Case, loads: BoundaryLoads | None) -> MeshData:
     given = case.mesh
     assert given.file is not None
     mesh = read_mesh(case.path(given.file), LENGTH.units[given.unit])
+    if mesh.gdim != 2:
+        raise CaseError(
+            [
+                f"mesh.file = {given.file}: holds tetrahedra; bodies in space are not offered yet, "
+                "a plane mesh of triangles is"
+            ]
+        )
     if loads is None:
         if case.domain is None:
             return with_outer(mesh)
