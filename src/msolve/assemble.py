@@ -57,6 +57,7 @@ class Body:
         predictor: Displacement that the unknowns correct; the far field itself, or zero.
         shape: What is solved: a disc or ball around the origin, or the outline of a mesh.
         vacancies: Sites to leave out, shape ``(n, 3)`` [Å]; the nearest site to each is taken.
+        voids: Shapes without atoms.
         crack: Whether the body is cut along x1 < 0, x2 = 0.
         half_gap: Distance from the crack plane to the layers beside it [Å].
         slab: Slab handshake for the flanks, or ``None``.
@@ -80,11 +81,17 @@ class Body:
     components: int = 3
     gdim: int = 2
     loads: BoundaryLoads | None = None
+    voids: tuple[Shape, ...] = ()
 
     @property
     def radius(self) -> float:
         """Distance of the furthest point of the body from the origin [Å]."""
         return self.shape.extent()
+
+    @property
+    def period(self) -> float | None:
+        """Period along the front x3 [Å]; ``None`` in space."""
+        return self.crystal.period if self.gdim == 2 else None
 
     @property
     def slits(self) -> tuple[tuple[float, float], ...]:
@@ -97,14 +104,16 @@ class Body:
         return STRETCH * self.model.reach
 
     def sites(self, beyond: float, reach: float = np.inf) -> Sites:
-        """Atoms of the body and within ``beyond`` [Å] of it, one period along the front.
+        """Atoms of the body and within ``beyond`` [Å] of it, in the plane one period along the front.
 
         Those with a coordinate above ``reach`` [Å] are left out.
         """
         reach = min(self.radius + beyond, reach)
         every = self.crystal.sites(
-            lambda X: self.shape.distance(X) < beyond, [(-reach, reach)] * 2, self.origin
+            lambda X: self.shape.distance(X) < beyond, [(-reach, reach)] * self.gdim, self.origin
         )
+        for void in self.voids:
+            every = every.select(void.distance(every.positions) > 0)
         return without(every, self.vacancies, self.crystal, "defect.positions")
 
     def relaxation(self, X: Array) -> Array:
@@ -122,8 +131,8 @@ class Body:
 
     @property
     def cell(self) -> Array:
-        """Box whose third axis is the period along the front; the others are open."""
-        return np.diag([1.0, 1.0, self.crystal.period])
+        """Box whose third axis is the period along the front, if there is one; the others are open."""
+        return np.diag([1.0, 1.0, self.period or 1.0])
 
 
 @dataclass(frozen=True)
@@ -192,7 +201,7 @@ def couple(
     """
     far = max(core.extent() for core in regions.cores) + regions.blend + 2 * body.margin
     every = body.sites(2 * body.margin, far)
-    atoms, free, sites = select_patch(every, regions, body.margin)
+    atoms, free, sites = select_patch(every, regions, body.margin, body.gdim)
     X = atoms.positions
     space = build_space(
         comm,
@@ -200,7 +209,7 @@ def couple(
         mesh.cells,
         mesh.node_tags,
         mesh.facet_tags,
-        thickness=body.crystal.period,
+        thickness=body.period or 1.0,
         degree=degree,
     )
     stored = StoredEnergy(space, body.material, _half_layers(body, space.cell_vertices()))
@@ -245,9 +254,7 @@ def couple(
         body=body,
         problem=problem,
         force_terms=forces,
-        preconditioner=_elasticity(
-            body, problem, 1 - blend.atoms, blend.points, space.gdim, prefix
-        ),
+        preconditioner=_elasticity(body, problem, 1 - blend.atoms, blend.points, prefix),
         numbers=atoms.numbers,
         free=free,
         beta=blend.atoms,
@@ -261,7 +268,7 @@ def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> As
     atoms = body.sites(2 * body.margin)
     X = atoms.positions
     free = body.shape.distance(X) < 0
-    sites = within(X, X[free], body.margin)
+    sites = within(X, X[free], body.margin, body.gdim)
     patch = _share(comm, body, atoms, sites)
     kinematics = build_kinematics(comm, X, free, patch.owner, components=body.components)
     placement = _place(body, atoms, free, ~free, np.zeros(0, dtype=np.int64))
@@ -270,7 +277,7 @@ def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> As
         body=body,
         problem=problem,
         force_terms=(),
-        preconditioner=_elasticity(body, problem, np.ones(len(X)), None, 2, prefix),
+        preconditioner=_elasticity(body, problem, np.ones(len(X)), None, prefix),
         numbers=atoms.numbers,
         free=free,
         beta=np.zeros(len(X)),
@@ -283,8 +290,8 @@ def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
     """Share atoms among ranks by the cost of their sites. Collective."""
     X = atoms.positions
     # Atoms whose energy is not asked for still cost a little: positions, neighbours of others.
-    owner = bisect_owners(X[:, :2], np.where(sites, 1.0, 0.02), comm.size)
-    periodic = (False, False, True)
+    owner = bisect_owners(X[:, : body.gdim], np.where(sites, 1.0, 0.02), comm.size)
+    periodic = (False, False, body.gdim == 2)
     return share_atoms(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
 
 
@@ -309,16 +316,15 @@ def _elasticity(
     problem: CoupledProblem,
     atom_weight: Array,
     point_weight: Array | None,
-    gdim: int,
     prefix: str,
 ) -> Preconditioner:
     return Preconditioner(
         problem,
+        body.crystal,
         body.C,
         atom_weight,
         point_weight,
-        thickness=body.crystal.period,
-        gdim=gdim,
+        gdim=body.gdim,
         slits=body.slits,
         prefix=prefix,
     )
@@ -345,22 +351,22 @@ def without(every: Sites, vacancies: Array, crystal: OrientedCrystal, key: str) 
     return every.select(keep)
 
 
-def within(X: Array, of: Array, distance: float) -> BoolArray:
-    """Atoms whose projection lies within a distance of one of some others', shape ``(n,)``."""
+def within(X: Array, of: Array, distance: float, gdim: int = 2) -> BoolArray:
+    """Atoms whose first ``gdim`` coordinates lie within a distance of some others', shape ``(n,)``."""
     if len(of) == 0:
         return np.zeros(len(X), dtype=bool)
-    nearest = spatial.cKDTree(of[:, :2]).query(X[:, :2], distance_upper_bound=distance)[0]
+    nearest = spatial.cKDTree(of[:, :gdim]).query(X[:, :gdim], distance_upper_bound=distance)[0]
     return np.asarray(np.isfinite(nearest))
 
 
 def select_patch(
-    every: Sites, regions: Regions, margin: float
+    every: Sites, regions: Regions, margin: float, gdim: int = 2
 ) -> tuple[Sites, BoolArray, BoolArray]:
     """The patch's atoms out of those of a body, those with β < 1, and those whose energy their forces need."""
     every = every.select(regions.distance(every.positions) <= regions.blend + 2 * margin)
     free = regions.beta(every.positions) < 1
-    sites = within(every.positions, every.positions[free], margin)
-    kept = within(every.positions, every.positions[sites], margin)
+    sites = within(every.positions, every.positions[free], margin, gdim)
+    kept = within(every.positions, every.positions[sites], margin, gdim)
     return every.select(kept), free[kept], sites[kept]
 
 

@@ -31,7 +31,7 @@ from msolve.continuum.energy import Material
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import UNNAMED, CaseError, UnsupportedError
 from msolve.handshake.slab import Slab, relax_slab
-from msolve.io.meshes import MeshData, Slit, disc_mesh, size_warnings
+from msolve.io.meshes import MeshData, Slit, ball_mesh, disc_mesh, size_warnings
 from msolve.loads import KField, Zero
 from msolve.parallel import all_or_none
 from msolve.potentials import Potential, load_potential
@@ -84,7 +84,7 @@ class Setup:
         """Atomistic regions of the case."""
         given = self.case.regions
         assert given is not None
-        return Regions(tuple(core.region() for core in given.all_cores), given.blend)
+        return Regions(tuple(core.region(self.body.gdim) for core in given.all_cores), given.blend)
 
     def material(self) -> dict[str, object]:
         """What the potential says of the crystal, in customary units, for ``result.json``."""
@@ -146,6 +146,8 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             half_gap=cleavage.half_gap if cleavage is not None else 0.0,
             slab=slab if case.coupling.handshake.kind == "slab" else None,
             components=2 if case.crystal.structure == "triangular" else 3,
+            gdim=given.gdim,
+            voids=tuple(void.region(given.gdim) for void in case.defect.voids),
             loads=given.loads,
         )
         setup = replace(_with_loads(case, body, slab, K_G), mesh=mesh)
@@ -160,8 +162,27 @@ def build_mesh(setup: Setup, comm: MPI.Comm) -> MeshData:
         if comm.rank == 0:
             mesh = _mesh(setup)
     if mesh is None:
-        mesh = MeshData(np.zeros((0, 2)), np.zeros((0, 3), dtype=np.int64), {})
+        gdim = setup.body.gdim
+        mesh = MeshData(np.zeros((0, gdim)), np.zeros((0, gdim + 1), dtype=np.int64), {})
     return mesh
+
+
+def _ball(setup: Setup, spacing: float, margin: float) -> MeshData:
+    given, zones = setup.case.mesh, []
+    for core in setup.regions.cores:
+        ball = isinstance(core, Ball)
+        centre = np.array(core.centre) if isinstance(core, Ball) else np.zeros(3)
+        zones.append((centre, (core.radius if ball else core.extent()) + margin))  # type: ignore[attr-defined]
+    try:
+        return ball_mesh(
+            setup.body.radius,
+            spacing=spacing,
+            zones=zones,
+            growth=given.growth,
+            h_max=given.h_max if isinstance(given.h_max, float) else np.inf,
+        )
+    except ValueError as error:
+        raise CaseError([f"mesh: {error}"]) from error
 
 
 def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
@@ -346,6 +367,8 @@ def _mesh(setup: Setup) -> MeshData:
     ]
     reach = max(zone.extent() for zone in zones)
     spacing = given.spacing if isinstance(given.spacing, float) else near
+    if body.gdim == 3:
+        return _ball(setup, spacing, margin)
     points = None
     if given.kind == "matching":
         # Vacant sites stay nodes: the mesh is that of the perfect crystal, of its first sublattice.

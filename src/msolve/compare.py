@@ -155,7 +155,7 @@ def compare(
     corrector = reference - X - relaxation - base.displacement(X, t)
     inside = body.shape.distance(X) < -rim
     defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
-    near = within(X, defects, tip_radius)
+    near = within(X, defects, tip_radius, body.gdim)
     i, j = _bonds(full)
     total, size = _h1(error, i, j, inside), _h1(corrector, i, j, inside)
     gradient = solution.duplicate()
@@ -177,7 +177,7 @@ def _bonds(full: Assembly) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     """Nearest-neighbour bonds of the reference crystal, those across a crack left out."""
     crystal = full.body.crystal
     i, j, _ = nearest_neighbour_bonds(
-        full.X, crystal.period, 1.05 * crystal.nearest_neighbour_distance
+        full.X, full.body.period, 1.05 * crystal.nearest_neighbour_distance
     )
     cut = np.zeros(len(i), dtype=bool)
     for x_tip, x_plane in full.body.slits:

@@ -34,7 +34,7 @@ from msolve.potentials.bulk import cauchy_born
 from msolve.potentials.rest import elastic_constants
 from msolve.problem import CoupledProblem
 from msolve.regions import Regions, Shape
-from msolve.solvers.preconditioner import lattice_stiffness
+from msolve.solvers.lattice import lattice_stiffness
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -95,7 +95,7 @@ def embed(
         lambda X: regions.distance(X) <= blend + 2 * margin, [(-far, far)] * space.gdim, origin
     )
     every = without(every, np.asarray(vacancies, dtype=float).reshape(-1, 3), crystal, "vacancies")
-    sites, free, needed = select_patch(every, regions, margin)
+    sites, free, needed = select_patch(every, regions, margin, space.gdim)
     X = sites.positions
     beta = regions.beta(X)
     owner = bisect_owners(X[:, : space.gdim], np.where(needed, 1.0, 0.02), comm.size)
@@ -132,11 +132,10 @@ def embed(
     problem = CoupledProblem(kinematics, patch, None, terms, placement)
     lattice = lattice_stiffness(
         problem,
+        crystal,
         elastic_constants(cauchy_born(potential, crystal)) if C is None else C,
         np.ones(len(X)),
-        crystal.period if plane else 1.0,
         space.gdim,
-        (),
     )
     return Embedded(problem, form, sites, beta, _rows_scaled(lattice, kinematics, beta), state)
 

@@ -187,7 +187,7 @@ class Recorder:
             fields.positions,
             assembly.X,
             assembly.numbers,
-            assembly.body.crystal.period,
+            assembly.body.period,
             {
                 "site_energy": np.nan_to_num(fields.site_energy),
                 "strain": self._deformation(fields)[1],
@@ -308,7 +308,7 @@ class Recorder:
         """Stress of linear elasticity at each atom's local strain [eV/Å³], and von Mises strain."""
         body = self._assembly.body
         cutoff = 1.25 * body.crystal.nearest_neighbour_distance
-        local = local_deformation(self._assembly.X, fields.positions, body.crystal.period, cutoff)
+        local = local_deformation(self._assembly.X, fields.positions, body.period, cutoff)
         E = 0.5 * (np.swapaxes(local.F, 1, 2) @ local.F - np.eye(3))
         return np.einsum("ijkl,nkl->nij", body.C, E), local.von_mises()
 

@@ -38,11 +38,13 @@ class Given:
         shape: What is solved.
         far_field: Displacement beyond the body; ``None`` leaves it to the crack.
         loads: What acts on tags, or ``None``.
+        gdim: 2 for one period along the front, or 3.
     """
 
     shape: Shape
     far_field: Predictor | None
     loads: BoundaryLoads | None
+    gdim: int
 
 
 def user_mesh(case: Case, comm: MPI.Comm) -> tuple[MeshData | None, Given]:
@@ -57,15 +59,16 @@ def user_mesh(case: Case, comm: MPI.Comm) -> tuple[MeshData | None, Given]:
     found = comm.bcast(found, root=0)
     if found is None:
         assert case.domain is not None
-        shape: Shape = Ball((0.0, 0.0, 0.0), case.domain.radius)
+        shape: Shape = Ball((0.0, 0.0, 0.0), case.domain.radius, case.domain.dimension)
     else:
         shape = found[0]
+    gdim = case.dimension if found is None else found[0].gdim
     far_field: Predictor | None = None
     if isinstance(case.load, AffineLoad):
         far_field = Affine(case.load.deformation)
     elif loads is not None:
         far_field = _rim(case, loads, shape, None if found is None else found[1])
-    return mesh, Given(shape, far_field, loads)
+    return mesh, Given(shape, far_field, loads, gdim)
 
 
 def read_tagged(case: Case, loads: BoundaryLoads | None) -> MeshData:

@@ -141,7 +141,7 @@ def test_homogeneous_states_are_in_equilibrium_in_space():
     y = atoms.update(atoms.unknowns())
     assert np.abs(y - atoms.sites.positions)[atoms.beta < 1].max() == 0
     with pytest.raises(CaseError, match="outside the mesh"):
-        problem.embed(6.0, 2.5, dimension=3)
+        problem.embed(9.0, 2.5, dimension=3)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ the same model. Nothing is built here: no potential is loaded, no mesh made, no 
 """
 
 from msolve.config.case import Case
+from msolve.config.defects import Defect
 from msolve.config.loading import case_from_dict, load_case
 from msolve.config.loads import (
     AffineLoad,
@@ -30,7 +31,6 @@ from msolve.config.sections import (
     Compare,
     Coupling,
     CrystalInput,
-    Defect,
     Domain,
     Handshake,
     Mesh,

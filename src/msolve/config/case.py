@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from msolve.config.checks import problems_of
+from msolve.config.defects import Defect
 from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
 from msolve.config.potentials import AnyPotential
 from msolve.config.regions import RegionsInput
@@ -17,7 +18,6 @@ from msolve.config.sections import (
     Compare,
     Coupling,
     CrystalInput,
-    Defect,
     Domain,
     Mesh,
     Output,
@@ -90,6 +90,11 @@ class Case(Section):
         if self.defect.kind != "vacancy":
             return ()
         return self.defect.positions or ((0.0, 0.0, 0.0),)
+
+    @property
+    def dimension(self) -> int:
+        """2 for one period along the front, 3 in space; of a mesh that is the body it is not known here."""
+        return 2 if self.domain is None else self.domain.dimension
 
     @property
     def coupled(self) -> bool:

@@ -96,6 +96,8 @@ def _file_problems(case: Case) -> list[str]:
 
 def _load_problems(case: Case) -> list[str]:
     load, defect, problems = case.load, case.defect, []
+    # Whether a mesh from a file lies in the plane is seen when it is read.
+    plane = case.domain is not None and case.domain.dimension == 2
     if isinstance(load, KFieldLoad):
         if defect.kind != "crack":
             problems.append("load.kind = k_field: needs defect.kind = crack; affine would do")
@@ -106,35 +108,35 @@ def _load_problems(case: Case) -> list[str]:
                 "because K_I < 0 closes the crack, and one of the three must not be zero"
             )
     elif isinstance(load, BoundaryLoad):
-        problems += _boundary_problems(load)
+        problems += _boundary_problems(load, plane)
         if defect.kind == "crack":
             problems.append("load.kind = boundary: not with defect.kind = crack; k_field would do")
     elif (load.F is None) == (load.strain is None):
         problems.append("load: needs either F or strain")
     else:
         problems += _deformation_problems(
-            "load.F" if load.F is not None else "load.strain", load.deformation
+            "load.F" if load.F is not None else "load.strain", load.deformation, plane
         )
     if defect.kind != "vacancy" and defect.positions:
         problems.append("defect.positions: only with defect.kind = vacancy")
     return problems
 
 
-def _boundary_problems(load: BoundaryLoad) -> list[str]:
+def _boundary_problems(load: BoundaryLoad, plane: bool) -> list[str]:
     problems = []
     for k, held in enumerate(load.displacement):
         key = f"load.displacement.{k}"
         if (held.value is None) == (held.F is None):
             problems.append(f"{key}: needs either value or F")
         elif held.F is not None:
-            problems += _deformation_problems(f"{key}.F", np.array(held.F))
+            problems += _deformation_problems(f"{key}.F", np.array(held.F), plane)
         elif held.value == (None, None, None):
             problems.append(f"{key}.value: holds nothing; leave the entry out")
     return problems
 
 
-def _deformation_problems(key: str, F: NDArray[np.float64]) -> list[str]:
-    if (F[:, 2] != (0.0, 0.0, 1.0)).any():
+def _deformation_problems(key: str, F: NDArray[np.float64], plane: bool) -> list[str]:
+    if plane and (F[:, 2] != (0.0, 0.0, 1.0)).any():
         return [
             f"{key}: its third column is {F[:, 2].tolist()}, needs [0, 0, 1]: the period along x3 "
             "stays that of the crystal at rest"
@@ -167,7 +169,7 @@ def _region_problems(case: Case) -> list[str]:
             f"regions.blend = 0 angstrom: coupling.method = {method} needs a blending zone; "
             "'8 angstrom' would do, or method bqcf"
         )
-    cores = [core.region() for core in regions.all_cores]
+    cores = [core.region(case.dimension) for core in regions.all_cores]
     for index, core in enumerate(cores if case.domain else []):
         assert case.domain is not None
         extent = core.extent() + regions.blend
@@ -191,12 +193,31 @@ def _region_problems(case: Case) -> list[str]:
     return problems
 
 
-def _size_problems(case: Case) -> list[str]:
+def _space_problems(case: Case) -> list[str]:
+    if case.domain is None or case.domain.dimension == 2:
+        return []
     problems = []
+    if case.defect.kind == "crack":
+        problems.append(
+            "defect.kind = crack: only in a disc (domain.kind = disc); in a ball, a flat hole (kind void) would do"
+        )
+    if case.coupled and case.mesh.kind == "matching":
+        problems.append(
+            "mesh.kind = matching: the sites of a lattice make no good tetrahedra; in a ball mesh.kind = free would do"
+        )
+    if case.crystal.structure == "triangular":
+        problems.append("crystal.structure = triangular: is flat; domain.kind = disc would do")
+    return problems
+
+
+def _size_problems(case: Case) -> list[str]:
+    problems = _space_problems(case)
     radius = math.inf if case.domain is None else case.domain.radius
-    for x, y, _ in case.vacancies:
-        if math.hypot(x, y) >= radius:
-            problems.append(f"defect.positions: ({x:g}, {y:g}) angstrom lies outside the domain")
+    for x in case.vacancies:
+        if math.hypot(*x[: case.dimension]) >= radius:
+            problems.append(
+                f"defect.positions: ({x[0]:g}, {x[1]:g}) angstrom lies outside the domain"
+            )
     if case.compare.atomistic and case.compare.rim >= radius:
         problems.append(
             f"compare.rim = {case.compare.rim:g} angstrom: must be smaller than domain.radius"

@@ -24,18 +24,27 @@ from msolve.config.sections import Flag, Section
 
 
 class Strain(Section):
-    """In-plane components of a symmetric small strain in laboratory axes."""
+    """A symmetric small strain in laboratory axes; in the plane no component with a 3."""
 
     e11: StrainValue = Field(default=0.0, description="Stretch along x1.")
     e22: StrainValue = Field(default=0.0, description="Stretch along x2.")
     e12: StrainValue = Field(
         default=0.0, description="Shear, tensor component: half the change of angle."
     )
+    e33: StrainValue = Field(default=0.0, description="Stretch along x3.")
+    e13: StrainValue = Field(default=0.0, description="Shear.")
+    e23: StrainValue = Field(default=0.0, description="Shear.")
 
     @property
     def matrix(self) -> NDArray[np.float64]:
         """The strain tensor, shape ``(3, 3)`` [-]."""
-        return np.array([[self.e11, self.e12, 0.0], [self.e12, self.e22, 0.0], [0.0, 0.0, 0.0]])
+        return np.array(
+            [
+                [self.e11, self.e12, self.e13],
+                [self.e12, self.e22, self.e23],
+                [self.e13, self.e23, self.e33],
+            ]
+        )
 
 
 class AffineLoad(Section):

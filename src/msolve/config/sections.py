@@ -20,7 +20,6 @@ from msolve.config.quantities import (
     LatticeLength,
     Miller,
     PetscOptions,
-    Point,
     PositiveLength,
     Spacing,
     Symbol,
@@ -85,12 +84,20 @@ class CrystalInput(Section):
 
 
 class Domain(Section):
-    """The body: a disc around the origin, one lattice period thick, periodic along the front.
+    """The body: a disc around the origin, one lattice period thick and periodic along the front, or a ball.
 
     Must be given, unless the mesh comes from a file: then the body may be what that mesh covers.
     """
 
-    radius: PositiveLength = Field(description="Radius of the disc.")
+    kind: Literal["disc", "ball"] = Field(
+        default="disc", description="`disc`: generalised plane strain. `ball`: in space."
+    )
+    radius: PositiveLength = Field(description="Radius of the disc or ball.")
+
+    @property
+    def dimension(self) -> int:
+        """Of the mesh: 2 or 3."""
+        return 3 if self.kind == "ball" else 2
 
 
 class Mesh(Section):
@@ -137,20 +144,6 @@ class Mesh(Section):
     @classmethod
     def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
         return existing_file(file, info)
-
-
-class Defect(Section):
-    """What is not perfect about the crystal."""
-
-    kind: Literal["none", "vacancy", "crack"] = Field(
-        default="none",
-        description="`vacancy`: atoms are missing. `crack`: cut along x2 = 0 for x1 < 0, between "
-        "two atomic layers; the tip is the origin.",
-    )
-    positions: tuple[Point, ...] = Field(
-        default=(),
-        description="Vacancies: the atom nearest to each point is left out. Default: the origin.",
-    )
 
 
 class Handshake(Section):

@@ -105,14 +105,17 @@ def block_matrix(
     total = int(comm.allreduce(n_columns)) * column_block
     repeated = np.broadcast_to(values[:, None], there.shape)[there]
     csr = sparse.coo_matrix((repeated, (r, c)), shape=(row_block * n_rows, total)).tocsr()
-    return petsc_matrix(comm, csr, column_block * n_columns)
+    return petsc_matrix(comm, csr, column_block * n_columns, (row_block, column_block))
 
 
-def petsc_matrix(comm: MPI.Comm, rows: sparse.csr_matrix, n_local_columns: int) -> PETSc.Mat:
-    """A distributed matrix from each rank's rows with global columns. Collective."""
+def petsc_matrix(
+    comm: MPI.Comm, rows: sparse.csr_matrix, n_local_columns: int, blocks: tuple[int, int] = (1, 1)
+) -> PETSc.Mat:
+    """A distributed matrix from each rank's rows with global columns, in blocks of rows and columns. Collective."""
     rows.sum_duplicates()
     matrix = PETSc.Mat().createAIJ(
         size=((rows.shape[0], None), (n_local_columns, None)),
+        bsize=blocks,
         csr=(rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType), rows.data),
         comm=comm,
     )

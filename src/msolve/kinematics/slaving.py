@@ -17,6 +17,9 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 
+LEAST_VOLUME = 0.05
+"""Six times the volume of a tetrahedron over the cube of its longest edge, below which it is a sliver [-]."""
+
 BEYOND = 0.6
 """How far a node may lie beyond the simplex that it follows, as a share of the simplex's height."""
 
@@ -69,7 +72,10 @@ def slave_nodes(
         behind = sought[:, 0] < x_tip
         sought[behind, 1] += 1e-5 * np.sign(sought[behind, 1] - x_plane)
     simplex = triangulation.find_simplex(sought)
-    if extrapolate:
+    if gdim == 3:
+        # Sites of a lattice lie on common spheres, so some simplices between them are flat.
+        simplices = simplices & _round_enough(triangulation)
+    if extrapolate or gdim == 3:
         simplex = _or_nearest(triangulation, simplices, sought, simplex)
     found = (simplex >= 0) & simplices[simplex]
     wanted, simplex = wanted[found], simplex[found]
@@ -92,6 +98,14 @@ def slave_nodes(
     offset = np.arange(len(repeat)) - np.repeat(np.cumsum(size) - size, size)
     atom = columns.atoms[columns.start[column][repeat] + offset]
     return NodeSlaving(slaved, node[repeat], atom, (weight / size)[repeat])
+
+
+def _round_enough(triangulation: spatial.Delaunay) -> BoolArray:
+    """Which tetrahedra are no slivers, by their volume over the cube of their longest edge."""
+    corner = triangulation.points[triangulation.simplices]
+    edges = corner[:, 1:] - corner[:, :1]
+    longest = np.linalg.norm(corner - np.roll(corner, 1, axis=1), axis=2).max(axis=1)
+    return np.asarray(np.abs(np.linalg.det(edges)) > LEAST_VOLUME * longest**3)
 
 
 def _or_nearest(

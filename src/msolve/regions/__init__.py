@@ -8,6 +8,17 @@ mesh and no state, so the same object serves the atoms, the quadrature points an
 
 from msolve.regions.blend import Regions
 from msolve.regions.outline import Outline
-from msolve.regions.shapes import Ball, Box, Capsule, Grown, Polygon, Shape, Union
+from msolve.regions.shapes import Ball, Box, Capsule, Disc, Grown, Polygon, Shape, Union
 
-__all__ = ["Ball", "Box", "Capsule", "Grown", "Outline", "Polygon", "Regions", "Shape", "Union"]
+__all__ = [
+    "Ball",
+    "Box",
+    "Capsule",
+    "Disc",
+    "Grown",
+    "Outline",
+    "Polygon",
+    "Regions",
+    "Shape",
+    "Union",
+]

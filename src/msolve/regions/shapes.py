@@ -54,6 +54,39 @@ class Ball:
 
 
 @dataclass(frozen=True)
+class Disc:
+    """A flat cylinder, such as a penny; with ``dimension`` 2 a slot along the front x3.
+
+    Attributes:
+        centre: Its centre [Å].
+        radius: Its radius [Å].
+        thickness: Its extent along the normal [Å].
+        normal: Direction of its axis; in the plane, its first two components.
+        dimension: How many coordinates count, 2 or 3.
+    """
+
+    centre: tuple[float, float, float]
+    radius: float
+    thickness: float
+    normal: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    dimension: int = 3
+
+    def distance(self, X: Array) -> Array:
+        """Signed distance to the surface, negative inside, shape ``(n,)`` [Å]."""
+        apart = X[:, : self.dimension] - np.asarray(self.centre)[: self.dimension]
+        axis = np.asarray(self.normal)[: self.dimension]
+        along = apart @ (axis / np.linalg.norm(axis))
+        across = np.sqrt(np.maximum(np.einsum("ni,ni->n", apart, apart) - along**2, 0))
+        beyond = np.column_stack([across - self.radius, np.abs(along) - self.thickness / 2])
+        return np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(axis=1), 0)
+
+    def extent(self) -> float:
+        """Distance of the furthest point from the origin, at most [Å]."""
+        own = float(np.hypot(self.radius, self.thickness / 2))
+        return float(np.linalg.norm(np.asarray(self.centre)[: self.dimension])) + own
+
+
+@dataclass(frozen=True)
 class Box:
     """A box with faces normal to the axes; infinite bounds leave an axis free (x3 in quasi-2-D).
 

@@ -11,14 +11,29 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, spatial
 
-from msolve.kinematics import clear_of_slits, petsc_matrix, project
+from msolve.crystal import OrientedCrystal
 from msolve.problem import CoupledProblem
+from msolve.solvers.lattice import lattice_stiffness
+from msolve.solvers.settings import Options
 
 Array = npt.NDArray[np.float64]
 
 _log = logging.getLogger("msolve")
+
+
+LARGEST_FACTORISED = {2: 1_000_000, 3: 50_000}
+"""Unknowns up to which elasticity is factorised, by dimension; above, one multigrid cycle stands for its inverse."""
+
+MULTIGRID = {
+    "pc_gamg_type": "agg",
+    "pc_gamg_agg_nsmooths": "1",
+    "pc_gamg_threshold": "0.01",
+    "mg_levels_ksp_type": "chebyshev",
+    "mg_levels_ksp_max_it": "3",
+    "mg_levels_pc_type": "jacobi",
+}
+"""Smoothed aggregation whose cycle is linear and symmetric, as L-BFGS and Lanczos need it."""
 
 
 class Preconditioner:
@@ -29,11 +44,11 @@ class Preconditioner:
 
     Args:
         problem: Problem whose lifts are used.
+        crystal: Crystal at rest.
         C: Elastic constants, shape ``(3, 3, 3, 3)`` [eV/Å³].
         atom_weight: 1 - β at each atom, shape ``(n_atoms,)``.
         point_weight: β at each quadrature point, or ``None`` without a mesh.
-        thickness: Length along the front; 1 in 3-D [Å].
-        gdim: Dimension in which atoms are triangulated.
+        gdim: 2 for one period along x3, or 3.
         slits: Cracks that no simplex may cross.
         prefix: PETSc options prefix; that of the linear solver is ``prefix + "elasticity_"``.
     """
@@ -41,18 +56,18 @@ class Preconditioner:
     def __init__(
         self,
         problem: CoupledProblem,
+        crystal: OrientedCrystal,
         C: Array,
         atom_weight: Array,
         point_weight: Array | None,
         *,
-        thickness: float,
         gdim: int,
         slits: tuple[tuple[float, float], ...] = (),
         prefix: str = "msolve_",
     ):
         begin = time.perf_counter()
         kinematics = problem.kinematics
-        K = lattice_stiffness(problem, C, atom_weight, thickness, gdim, slits)
+        K = lattice_stiffness(problem, crystal, C, atom_weight, gdim, slits)
         self.matrix = K.ptap(kinematics.atoms)
         if (
             problem.stored is not None
@@ -73,9 +88,15 @@ class Preconditioner:
         self.ksp.setOperators(self.matrix)
         self.ksp.setType("preonly")
         pc = self.ksp.getPC()
-        pc.setType("cholesky")
-        pc.setFactorSolverType("mumps")
-        self.ksp.setFromOptions()
+        if kinematics.unknowns.n_global <= LARGEST_FACTORISED[gdim]:
+            pc.setType("cholesky")
+            pc.setFactorSolverType("mumps")
+            self.ksp.setFromOptions()
+        else:
+            self.matrix.setNearNullSpace(_rigid_motions(problem))
+            pc.setType("gamg")
+            with Options(prefix + "elasticity_", MULTIGRID):
+                self.ksp.setFromOptions()
         self.ksp.setUp()
         _log.debug("elasticity factorised in %.2f s", time.perf_counter() - begin)
 
@@ -84,50 +105,17 @@ class Preconditioner:
         self.ksp.solve(r, out)
 
 
-def lattice_stiffness(
-    problem: CoupledProblem,
-    C: Array,
-    weight: Array,
-    thickness: float,
-    gdim: int,
-    slits: tuple[tuple[float, float], ...],
-) -> PETSc.Mat:
-    """Linear elasticity on the simplices between atoms, each weighted by the mean weight of its corners."""
+def _rigid_motions(problem: CoupledProblem) -> PETSc.NullSpace:
+    """Translations and rotations of the unknowns, which coarse grids have to hold. Collective."""
     kinematics = problem.kinematics
-    owner = kinematics.atom_owner
-    comm = kinematics.unknowns.comm
-    columns = project(problem.placement.X, gdim)
-    simplices = spatial.Delaunay(columns.points).simplices
-    simplices = simplices[clear_of_slits(columns.points, simplices, slits)]
-    representative = columns.atoms[columns.start]
-    mean = weight[representative][simplices].mean(axis=1)
-    # Every rank computes the simplices that touch its atoms and keeps the rows of these: no exchange.
-    mine = (mean > 0) & (owner[representative[simplices]] == comm.rank).any(axis=1)
-    simplices, mean = simplices[mine], mean[mine]
-    corner = columns.points[simplices]
-    edges = np.swapaxes(corner[:, 1:] - corner[:, :1], 1, 2)
-    volume = np.abs(np.linalg.det(edges)) / (2.0 if gdim == 2 else 6.0)
-    flat = volume < 1e-6 * np.max(volume, initial=1.0)
-    simplices, mean, edges, volume = simplices[~flat], mean[~flat], edges[~flat], volume[~flat]
-    inner = np.linalg.inv(edges)
-    gradients = np.concatenate([-inner.sum(axis=1, keepdims=True), inner], axis=1)
-    block = C[:, :gdim, :, :gdim]
-    K = np.einsum(
-        "e,emJ,iJkL,enL->emink",
-        mean * volume * thickness,
-        gradients,
-        block,
-        gradients,
-        optimize=True,
-    )
-    atoms = representative[simplices]
-    columns = 3 * kinematics.atom_rows()[atoms][..., None] + np.arange(3)
-    j = np.broadcast_to(columns[:, None, None, :, :], K.shape)
-    i = np.broadcast_to(columns[:, :, :, None, None], K.shape)
-    own = np.broadcast_to((owner[atoms] == comm.rank)[:, :, None, None, None], K.shape)
-    local = 3 * len(kinematics.owned_atoms)
-    first = int(comm.exscan(local) or 0)
-    csr = sparse.coo_matrix(
-        (K[own], (i[own] - first, j[own])), shape=(local, 3 * len(owner))
-    ).tocsr()
-    return petsc_matrix(comm, csr, local)
+    unknowns, space = kinematics.unknowns, kinematics.space
+    places = PETSc.Vec().createMPI((3 * unknowns.n_owned, None), bsize=3, comm=unknowns.comm)
+    begin = places.getOwnershipRange()[0] // 3
+    rows = places.array.reshape(-1, 3)
+    atoms = kinematics.owned_atoms[unknowns.atom[kinematics.owned_atoms] >= 0]
+    rows[unknowns.atom[atoms] - begin] = problem.placement.X[atoms]
+    if space is not None:
+        nodes = np.flatnonzero(unknowns.node[: space.n_owned_nodes] >= 0)
+        rows[unknowns.node[nodes] - begin] = space.nodes()[nodes]
+    places.array = rows.ravel()
+    return PETSc.NullSpace().createRigidBody(places)

@@ -7,6 +7,7 @@ communicators. Points are reference positions, so a mesh that is to match a crys
 crystal's sites.
 """
 
+from msolve.io.meshes.ball import ball_mesh
 from msolve.io.meshes.data import MeshData, mesh_quality
 from msolve.io.meshes.disc import Slit, disc_mesh
 from msolve.io.meshes.read import read_mesh
@@ -15,6 +16,7 @@ from msolve.io.meshes.user import held_facets, missing_tags, size_warnings, with
 __all__ = [
     "MeshData",
     "Slit",
+    "ball_mesh",
     "disc_mesh",
     "held_facets",
     "mesh_quality",
