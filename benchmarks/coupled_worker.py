@@ -21,8 +21,8 @@ from msolve.build import build, build_mesh, set_up
 from msolve.compare import lift_to
 from msolve.config import load_case
 from msolve.crystal import nearest_neighbour_bonds
+from msolve.methods import solve
 from msolve.problem import turned
-from msolve.run import solve
 from msolve.solvers import Settings
 
 

@@ -28,7 +28,7 @@ from common import (
 from matplotlib.figure import Figure
 
 from msolve.compare import lift_to, unknowns_of
-from msolve.run import Solved
+from msolve.methods import Solved
 from msolve.solvers import Settings, find_root, lowest_mode
 
 TOLERANCE = 1e-6  # [eV/Å]

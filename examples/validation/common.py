@@ -30,7 +30,7 @@ from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import load_case
 from msolve.crystal import nearest_neighbour_bonds
 from msolve.kinematics import interpolation_matrix
-from msolve.run import Solved, solve
+from msolve.methods import Solved, solve
 from msolve.solvers import Report, Settings, minimise
 
 mpl.use("Agg")
