@@ -8,6 +8,7 @@ What a potential gives is computed once per test session.
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from msolve.assemble import Assembly, Body, couple
 from msolve.crystal import Crystal
 from msolve.handshake.slab import relax_slab
 from msolve.io.meshes import MeshData, Slit, disc_mesh
+from msolve.io.meshes.data import boundary_facets, positively_oriented
 from msolve.loads import Affine, KField, Zero
 from msolve.potentials import load_potential
 from msolve.potentials.bulk import BulkCell
@@ -177,8 +179,30 @@ def plate(width, height, n, m, tags=True) -> MeshData:
     return MeshData(points, cells, nodes, facets, {"upper half": upper})
 
 
+def block(side, n) -> MeshData:
+    """A cube around the origin in n³ cells of six tetrahedra, four of its faces named."""
+    line = np.linspace(-side / 2, side / 2, n + 1)
+    points = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+    number = np.arange((n + 1) ** 3).reshape((n + 1,) * 3)
+    cells = []
+    for order in itertools.permutations(np.eye(3, dtype=int)):
+        steps = np.cumsum([np.zeros(3, dtype=int), *order], axis=0)
+        corners = [number[x : x + n, y : y + n, z : z + n].ravel() for x, y, z in steps]
+        cells.append(np.stack(corners, axis=1))
+    every = positively_oriented(points, np.concatenate(cells))
+    facets = boundary_facets(every)
+    middle = points[facets].mean(axis=1)
+    sides = {"left": (0, -1), "bottom": (1, -1), "top": (1, 1), "back": (2, -1)}
+    named = {
+        name: facets[np.abs(middle[:, axis] - sign * side / 2) < 1e-9]
+        for name, (axis, sign) in sides.items()
+    }
+    return MeshData(points, every, {k: np.unique(v) for k, v in named.items()}, named)
+
+
 def loaded_plate(model, mesh, loads, *, core, blend, degree=1, comm=MPI.COMM_SELF) -> Assembly:
-    """A plate of a perfect crystal with a core of atoms at its middle, under loads on its tags."""
-    body = replace(perfect(model, np.eye(3), 1.0), shape=mesh.outline(), loads=loads)
-    regions = Regions((Ball((0.0, 0.0, 0.0), core),), blend)
+    """A plate or block of a perfect crystal with a core of atoms at its middle, under loads on its tags."""
+    perfect_body = perfect(model, np.eye(3), 1.0)
+    body = replace(perfect_body, shape=mesh.outline(), loads=loads, gdim=mesh.gdim)
+    regions = Regions((Ball((0.0, 0.0, 0.0), core, mesh.gdim),), blend)
     return couple(comm, body, regions, mesh, degree=degree)

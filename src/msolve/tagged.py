@@ -80,13 +80,14 @@ def read_tagged(case: Case, loads: BoundaryLoads | None) -> MeshData:
     given = case.mesh
     assert given.file is not None
     mesh = read_mesh(case.path(given.file), LENGTH.units[given.unit])
-    if mesh.gdim != 2:
-        raise CaseError(
-            [
-                f"mesh.file = {given.file}: holds tetrahedra; bodies in space are not offered yet, "
-                "a plane mesh of triangles is"
-            ]
+    problems = _front_problems(case, loads) if mesh.gdim == 2 else []
+    if case.domain is not None and mesh.gdim != case.dimension:
+        problems.append(
+            f"mesh.file = {given.file}: is a mesh of {'triangles' if mesh.gdim == 2 else 'tetrahedra'}, "
+            f"and domain one in {'the plane' if case.dimension == 2 else 'space'}"
         )
+    if problems:
+        raise CaseError(problems)
     if loads is None:
         if case.domain is None:
             return with_outer(mesh)
@@ -99,6 +100,20 @@ def read_tagged(case: Case, loads: BoundaryLoads | None) -> MeshData:
     if problems:
         raise CaseError(problems)
     return mesh
+
+
+def _front_problems(case: Case, loads: BoundaryLoads | None) -> list[str]:
+    """Deformations that change the period along the front, which a plane mesh cannot."""
+    given = {"load.F": case.load.deformation} if isinstance(case.load, AffineLoad) else {}
+    for k, one in enumerate(() if loads is None else loads.held):
+        if isinstance(one.field, Affine):
+            given[f"load.displacement.{k}.F"] = one.field.F
+    return [
+        f"{key}: its third column is {F[:, 2].tolist()}, needs [0, 0, 1] on a plane mesh: the period "
+        "along x3 stays that of the crystal at rest"
+        for key, F in given.items()
+        if (F[:, 2] != (0.0, 0.0, 1.0)).any()
+    ]
 
 
 def _boundary_loads(load: BoundaryLoad) -> BoundaryLoads:

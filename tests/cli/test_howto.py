@@ -99,3 +99,48 @@ def test_what_does_not_fit_the_mesh_is_told(folder, change, wording):
     assert told.returncode == 2, told.stdout
     assert wording in " ".join(told.stderr.split())
     assert "Traceback" not in told.stderr
+
+
+BRICK = """
+import gmsh
+gmsh.initialize()
+occ = gmsh.model.occ
+box, cavity = occ.addBox(-45, -30, -30, 90, 60, 60), occ.addSphere(-27, 0, 0, 10)
+occ.cut([(3, box)], [(3, cavity)])
+occ.synchronize()
+names = {"right": [], "bottom": [], "top": [], "back": []}
+for _, face in gmsh.model.getEntities(2):
+    x, y, z = occ.getCenterOfMass(2, face)
+    for name, here in (("right", x > 44), ("bottom", y < -29), ("top", y > 29), ("back", z < -29)):
+        if here:
+            names[name].append(face)
+for name, faces in names.items():
+    gmsh.model.addPhysicalGroup(2, faces, name=name)
+gmsh.model.addPhysicalGroup(3, [1], name="brick")
+gmsh.option.setNumber("Mesh.MeshSizeMin", 5)
+gmsh.option.setNumber("Mesh.MeshSizeMax", 8)
+gmsh.model.mesh.generate(3)
+gmsh.write("brick.msh")
+gmsh.finalize()
+"""
+
+
+@pytest.mark.slow
+def test_the_same_keys_load_a_brick_of_tetrahedra_with_a_cavity(folder):
+    assert run(folder, "-c", BRICK).returncode == 0
+    changes = (
+        "name=brick",
+        "mesh.file=brick.msh",
+        "regions={cores: [{centre: [15 angstrom, 0], radius: 5 angstrom}], blend: 5 angstrom}",
+        "defect.positions=[[15 angstrom, 0]]",
+        "load.displacement=[{on: bottom, value: [null, 0, null]}, "
+        "{on: right, value: [0, null, null]}, {on: back, value: [null, null, 0]}]",
+        "output.pictures=false",
+    )
+    words = (word for change in changes for word in ("--set", change))
+    told = run(folder, "-m", "msolve.cli", "tension.yaml", *words)
+    assert told.returncode == 0, told.stderr
+    result = json.loads((folder / "results/brick/result.json").read_text())
+    assert result["status"] == "converged"
+    assert result["steps"][1]["lowest_eigenvalue"] > 0
+    assert result["steps"][1]["free_atoms"] > 200
