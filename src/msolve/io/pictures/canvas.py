@@ -168,7 +168,7 @@ def scale_bar(axes: Axes) -> None:
 def draw_mesh(axes: Axes, mesh: MeshView, norm: Normalize | None, edge: float) -> PolyCollection:
     """Triangles in the colours of their values, or their edges alone without a ``norm``."""
     drawn = PolyCollection(
-        list(mesh.corners()), edgecolors=INK if norm is not None else FAINT, linewidths=edge
+        mesh.corners(), edgecolors=INK if norm is not None else FAINT, linewidths=edge
     )
     if norm is None:
         drawn.set_facecolor("none")
