@@ -5,7 +5,8 @@
 WHAT happens at the WHEN-th file that rank RANK brings to the disk (files only, folders not counted):
 ``half``: half of it is cut off, then SIGKILL; ``whole``: SIGKILL before it is renamed; ``named``: SIGKILL after it
 was renamed; ``full``: the disk is full from then on (a limit on the size of files); ``memory``: MemoryError.
-WHAT = ``solve`` sends SIGKILL at the WHEN-th energy. ``count`` prints how many files there were.
+WHAT = ``solve`` sends SIGKILL at the WHEN-th energy, ``lack`` raises MemoryError there.
+``count`` prints how many files there were.
 """
 
 from __future__ import annotations
@@ -58,13 +59,15 @@ def hurt_after_rename(a: object, b: object) -> None:
 def hurt_in_solve(*arguments: object) -> float:
     global seen
     seen += 1
+    if seen == when and what == "lack":
+        raise MemoryError
     if seen == when:
         die()
     return evaluate(*arguments)
 
 
 if MPI.COMM_WORLD.rank == rank:
-    if what == "solve":
+    if what in ("solve", "lack"):
         CoupledProblem.evaluate = hurt_in_solve
     else:
         msolve.io.files.os.fsync = hurt_on_disk

@@ -215,8 +215,10 @@ def test_a_rank_that_dies_ends_all_in_seconds(tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_that_runs_out_on_one_rank_is_told_once(tmp_path):
-    code, told = msolve(make(tmp_path), "deck.yaml", ranks=3, killer=("memory", 5, 0))
+@pytest.mark.parametrize("killer", [("memory", 5, 0), ("lack", 20, 1)])
+def test_memory_that_runs_out_on_one_rank_is_told_once(tmp_path, killer):
+    """Where all ranks wait for one, and where the others wait for each other."""
+    code, told = msolve(make(tmp_path), "deck.yaml", ranks=3, killer=killer)
     assert code == 1
     assert told.count("memory ran out") == 1
     assert "Traceback" not in told
