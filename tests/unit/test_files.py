@@ -64,7 +64,7 @@ def test_a_limit_on_file_sizes_is_told_and_the_old_file_stays(tmp_path):
     told = subprocess.run(
         [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True
     )
-    assert told.stdout.startswith(f"{path}: cannot be written: File too large (")
+    assert told.stdout.startswith(f"{path}: cannot be written: File too large; ")
     assert "ulimit -f" in told.stdout
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
