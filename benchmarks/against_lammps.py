@@ -168,11 +168,12 @@ def draw(rows: list[Row]) -> object:
     )
     for axis, name in ((left, "seconds"), (right, "evaluations of energy and forces")):
         axis.set_xscale("log")
-        axis.set_yscale("log")
         axis.set_xticks(radius, [f"{r:g}" for r in radius])
         axis.minorticks_off()
         axis.set_xlabel("radius of the disc [Å]")
         axis.set_title(name)
+    left.set_yscale("log")
+    right.set_ylim(bottom=0)
     left.legend(fontsize=8)
     return figure
 
