@@ -151,6 +151,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             loads=given.loads,
         )
         setup = replace(_with_loads(case, body, slab, K_G), mesh=mesh)
+        _check_voids(body)
         _check_reach(setup)
     return setup
 
@@ -328,6 +329,18 @@ def _check_reach(setup: Setup) -> None:
             for k, core in enumerate(regions.cores)
             if not np.any(core.distance(X) <= 0)
         ]
+    if problems:
+        raise CaseError(problems)
+
+
+def _check_voids(body: Body) -> None:
+    """Refuse a void between the atoms: nothing would be missing."""
+    whole = replace(body, voids=())
+    problems = [
+        f"defect.voids.{k}: holds no atom; a larger radius or another centre would do"
+        for k, void in enumerate(body.voids)
+        if not np.any(void.distance(whole.sites(0.0, void.extent() + 1.0).positions) <= 0)
+    ]
     if problems:
         raise CaseError(problems)
 

@@ -359,6 +359,20 @@ def _geometry() -> Iterator[Bad]:
         {"regions": {"cores": [{"centre": ["0.8 angstrom", 0], "radius": "0.1 angstrom"}], "blend": "0 angstrom"},
          "defect": {"kind": "none"}},
     )  # fmt: skip
+    hole = {"kind": "void", "voids": [{"radius": "100 angstrom"}]}
+    yield Bad(group, "a void that removes everything", "holds no atom", {"defect": hole})
+    hole = {"kind": "void", "voids": [{"centre": ["0.8 angstrom", 0], "radius": "0.1 angstrom"}]}
+    yield Bad(group, "a void between the atoms", "void", {"defect": hole})
+    hole = {"kind": "void", "voids": [{"centre": ["20 angstrom", 0], "radius": "3 angstrom"}]}
+    yield Bad(group, "a void in no core", "lies in no core", {"defect": hole})
+    yield Bad(group, "a void without a hole", "voids", {"defect": {"kind": "void"}})
+    flat = {"radius": "6 angstrom", "thickness": "2 angstrom", "normal": [0, 0, 0]}
+    yield _value(group, "defect.voids", [flat], **{"defect.kind": "void"})
+    yield Bad(group, "a crack in a ball", "defect.kind = crack", {**CRACK, "domain.kind": "ball"})
+    corners = [["-8 angstrom", "-8 angstrom"], ["8 angstrom", "-8 angstrom"], [0, "8 angstrom"]]
+    cores = {"cores": [{"shape": "polygon", "corners": corners}]}
+    changes = {"domain.kind": "ball", "regions": cores}
+    yield Bad(group, "a polygon in a ball", "polygon", changes)
     yield Bad(
         group, "a crack tip in no core", "lies in no core",
         {**CRACK, "regions": {"cores": [{"centre": ["12 angstrom", 0], "radius": "4 angstrom"}]}},

@@ -186,6 +186,11 @@ def _region_problems(case: Case) -> list[str]:
         for x in defects
         if all(core.distance(np.array([x]))[0] > 0 for core in cores)
     ]
+    problems += [
+        f"regions: the void at ({', '.join(f'{x:g}' for x in void.centre[: case.dimension])}) angstrom lies in no core"
+        for void in case.defect.voids
+        if all(core.distance(np.array([void.centre]))[0] > 0 for core in cores)
+    ]
     load = case.load
     if isinstance(load, KFieldLoad) and load.tip != 0:
         if all(core.distance(np.array([[load.tip, 0.0, 0.0]]))[0] > 0 for core in cores):
