@@ -29,7 +29,7 @@ METHODS = ("bgfc_deferred", "bgfc", "bqce")
 TOLERANCE = 1e-7  # [eV/Å]
 
 
-def study(cores: tuple[float, ...] = (3, 4, 6, 8, 12, 16), radius: float = 60.0) -> list[Row]:
+def study(cores: tuple[float, ...] = (3, 4, 6, 8, 12), radius: float = 60.0) -> list[Row]:
     """One row per width of core and blend [Å]: unknowns, relative H1 error of each method, best approximation."""
     rows: list[Row] = []
     reference = None
