@@ -75,7 +75,7 @@ def slopes(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 def draw(rows: list[Row], found: dict[str, dict[str, float]]) -> object:
     """Measured against the fit."""
-    figure, axes = canvas(7.2, 3.6, columns=2)
+    figure, axes = canvas(9.6, 3.8, columns=2)
     for axis, potential in zip(axes, found, strict=False):
         fit = found[potential]
         mine = [row for row in rows if row["potential"] == potential]

@@ -170,7 +170,9 @@ def check_case(case: Case, comm: MPI.Comm) -> str:
     kinematics = assembly.problem.kinematics
     atoms = int(assembly.evaluated.sum())
     neighbours = len(setup.body.crystal.shell(setup.body.model.cutoff).vectors)
-    memory = _memory(comm.size, atoms, neighbours, setup.body.model.layers)
+    memory = _memory(
+        comm.size, atoms * neighbours, setup.body.model.layers, kinematics.unknowns.n_global
+    )
     lines = [
         f"{case.name}: valid",
         f"  atoms     {int(assembly.free.sum())} free, {atoms} evaluated, {len(assembly.X)} in all",
@@ -186,10 +188,10 @@ def check_case(case: Case, comm: MPI.Comm) -> str:
     return "\n".join(lines)
 
 
-def _memory(ranks: int, atoms: int, neighbours: int, layers: int) -> float:
-    """Rough peak memory [GB]: what the programs take, and what one atom's edges take (measured, docs/limits.md)."""
+def _memory(ranks: int, edges: int, layers: int, unknowns: int) -> float:
+    """Rough peak memory [GB]: programs, evaluated atoms' edges, unknowns (docs/benchmarks.md)."""
     per_edge = 400.0 if layers == 1 else 20_000.0
-    return 0.6 * ranks + 1e-9 * atoms * neighbours * per_edge
+    return 0.6 * ranks + 1e-9 * (edges * per_edge + unknowns * 3_400.0)
 
 
 def _load_steps(
