@@ -71,21 +71,28 @@ def test_the_sheared_plate_against_the_full_atomistic_model(folder):
             "load.traction: on = tpo: the mesh has no physical group of facets with this name "
             "(found: bottom, left, notch, right, top)",
         ),
-        ("load.displacement=[]", "nothing holds the body against translation along x1 and"),
-        (
+        ("compare.atomistic=true", "compare.atomistic: the full atomistic model needs the disp"),
+        pytest.param(
+            "load.displacement=[]",
+            "nothing holds the body against translation along x1 and",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "load.displacement=[{on: bottom, value: [null, 0, null]}]",
             "nothing holds the body against translation along x1 and translation along x3;",
+            marks=pytest.mark.slow,
         ),
-        ("compare.atomistic=true", "compare.atomistic: the full atomistic model needs the disp"),
-        (
+        pytest.param(
             "regions.cores=[{centre: [-20 angstrom, 0], radius: 8 angstrom}]",
             "regions: core 0 comes within 12.0 angstrom of the outline of the mesh, at [-40",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "regions.cores=[{centre: [200 angstrom, 0], radius: 8 angstrom}]",
             "regions: core 0 holds no atom of the body",
+            marks=pytest.mark.slow,
         ),
-        ("mesh.unit=um", "regions: core 0 comes within"),
+        pytest.param("mesh.unit=um", "regions: core 0 comes within", marks=pytest.mark.slow),
     ],
 )
 def test_what_does_not_fit_the_mesh_is_told(folder, change, wording):

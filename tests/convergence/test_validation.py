@@ -34,6 +34,14 @@ def test_slopes_of_the_triangular_vacancy():
 
 
 @pytest.mark.slow
+def test_the_open_micro_crack_is_near_its_best_approximation():
+    rows = study("micro_crack").study((3, 6), 50.0)
+    for row in rows:
+        assert row["best"] <= row["bgfc_deferred"] <= 1.12 * row["best"]
+        assert row["bqce"] > 1.8 * row["bgfc_deferred"]
+
+
+@pytest.mark.slow
 def test_quadratic_elements_gain_more_the_larger_the_problem():
     module = study("quadratic_elements")
     deck = module.CASES["triangular lattice"][0]
