@@ -84,3 +84,14 @@ class Apply:
     def apply(self, pc: PETSc.PC, r: PETSc.Vec, out: PETSc.Vec) -> None:
         """Preconditioner for PETSc."""
         self.preconditioner.apply(r, out)
+
+
+class Solve:
+    """Context of a PETSc shell preconditioner that solves exactly: where it is a metric, not a help."""
+
+    def __init__(self, preconditioner: Preconditioner):
+        self.preconditioner = preconditioner
+
+    def apply(self, pc: PETSc.PC, r: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Solution for PETSc."""
+        self.preconditioner.solve(r, out)

@@ -11,7 +11,7 @@ import numpy as np
 
 from msolve.errors import ConvergenceError
 from msolve.problem import CoupledProblem
-from msolve.solvers.context import Apply, Counted, own_errors
+from msolve.solvers.context import Counted, Solve, own_errors
 from msolve.solvers.preconditioner import Preconditioner
 
 
@@ -59,7 +59,7 @@ def lowest_mode(
     ksp = solver.getST().getKSP()
     ksp.setType("preonly")
     ksp.getPC().setType("python")
-    ksp.getPC().setPythonContext(Apply(preconditioner))
+    ksp.getPC().setPythonContext(Solve(preconditioner))
     solver.setInitialSpace([_any_direction(problem, preconditioner)])
     solver.setFromOptions()
     with own_errors():
@@ -82,5 +82,5 @@ def _any_direction(problem: CoupledProblem, preconditioner: Preconditioner) -> P
     force.array[:] = everywhere[kinematics.owned_atoms].ravel()
     pull, direction = kinematics.atoms.createVecRight(), kinematics.atoms.createVecRight()
     kinematics.atoms.multTranspose(force, pull)
-    preconditioner.apply(pull, direction)
+    preconditioner.solve(pull, direction)
     return direction

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 _log = logging.getLogger("msolve")
 
 
-LARGEST_FACTORISED = {2: 1_000_000, 3: 50_000}
+LARGEST_FACTORISED = {2: 1_000_000, 3: 8_000}
 """Unknowns up to which elasticity is factorised, by dimension; above, one multigrid cycle stands for its inverse."""
 
 MULTIGRID = {
@@ -83,6 +83,7 @@ class Preconditioner:
             self.matrix.axpy(1.0, springs, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
         self.matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         self.matrix.setOption(PETSc.Mat.Option.SPD, True)
+        self._exact: PETSc.KSP | None = None
         self.ksp = PETSc.KSP().create(kinematics.unknowns.comm)
         self.ksp.setOptionsPrefix(prefix + "elasticity_")
         self.ksp.setOperators(self.matrix)
@@ -101,8 +102,21 @@ class Preconditioner:
         _log.debug("elasticity factorised in %.2f s", time.perf_counter() - begin)
 
     def apply(self, r: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Solve M out = r. Collective."""
+        """M⁻¹ r, or what one multigrid cycle makes of it; a linear, symmetric map either way. Collective."""
         self.ksp.solve(r, out)
+
+    def solve(self, r: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Solve M out = r, by conjugate gradients where M is not factorised. Collective."""
+        if self.ksp.getPC().getType() != "gamg":
+            self.ksp.solve(r, out)
+            return
+        if self._exact is None:
+            self._exact = PETSc.KSP().create(self.matrix.comm)
+            self._exact.setOperators(self.matrix)
+            self._exact.setType("cg")
+            self._exact.setTolerances(rtol=1e-8, max_it=500)
+            self._exact.setPC(self.ksp.getPC())
+        self._exact.solve(r, out)
 
 
 def _rigid_motions(problem: CoupledProblem) -> PETSc.NullSpace:
