@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common import DECKS, Row, canvas, error_of, prepare, publish, slope, solve_coupled, solve_full, table
+from common import (
+    DECKS,
+    Row,
+    canvas,
+    error_of,
+    prepare,
+    publish,
+    slope,
+    solve_coupled,
+    solve_full,
+    table,
+)
 from matplotlib.figure import Figure
 
 RADIUS = 40.0
