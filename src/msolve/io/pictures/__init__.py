@@ -6,7 +6,7 @@ Arrays in, files out, on one rank. Nothing is computed here that belongs into a 
 global state of matplotlib is touched.
 """
 
-from msolve.io.pictures.canvas import AtomsView, MeshView
+from msolve.io.pictures.canvas import AtomsView, MeshView, RenderError
 from msolve.io.pictures.comparison import picture_comparison
 from msolve.io.pictures.convergence import picture_convergence
 from msolve.io.pictures.domain import picture_domain
@@ -16,6 +16,7 @@ __all__ = [
     "AtomsView",
     "MeshView",
     "Opening",
+    "RenderError",
     "picture_comparison",
     "picture_convergence",
     "picture_domain",

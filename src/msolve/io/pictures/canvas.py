@@ -59,15 +59,19 @@ _STYLE: dict[str, Any] = {
 }
 
 
+class RenderError(Exception):
+    """A scene in space cannot be rendered here; the message says why and what would do."""
+
+
 @dataclass(frozen=True, eq=False)
 class MeshView:
     """The finite-element side of a picture.
 
     Attributes:
-        points: Reference nodes, shape ``(n, 2)`` [Å].
-        cells: Triangles, shape ``(m, 3)``.
+        points: Reference nodes, shape ``(n, 2)``, in space ``(n, 3)`` [Å].
+        cells: Triangles, shape ``(m, 3)``, in space tetrahedra, ``(m, 4)``.
         displacement: At the nodes, shape ``(n, 2)`` or ``(n, 3)`` [Å].
-        values: One value per triangle, shape ``(m,)``, in the unit that the label names.
+        values: One value per cell, shape ``(m,)``, in the unit that the label names.
     """
 
     points: Array
@@ -76,7 +80,7 @@ class MeshView:
     values: Array
 
     def corners(self) -> Array:
-        """Deformed triangles, shape ``(m, 3, 2)`` [Å]."""
+        """Deformed triangles of a plane mesh, shape ``(m, 3, 2)`` [Å]."""
         return (self.points + self.displacement[:, :2])[self.cells]
 
 

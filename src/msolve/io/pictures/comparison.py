@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
 from matplotlib.colors import LogNorm
 from matplotlib.patheffects import withStroke
 
@@ -29,6 +31,9 @@ from msolve.io.pictures.canvas import (
 )
 from msolve.regions import Regions
 
+if TYPE_CHECKING:
+    from msolve.io.pictures.space import Cut
+
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -42,6 +47,7 @@ def picture_comparison(
     spacing: float,
     title: str,
     summary: str,
+    cut: Cut | None = None,
 ) -> None:
     """Draw the displacement error of every atom of the full model, as a map and against distance.
 
@@ -54,33 +60,53 @@ def picture_comparison(
         spacing: Distance of nearest neighbours [Å].
         title: First line.
         summary: Second line, e.g. the error norm.
+        cut: In space, the plane behind which atoms are drawn.
+
+    Raises:
+        RenderError: A body in space cannot be rendered here.
     """
     with figure(path, 13.4, 7.5, title) as made:
         where, decay = panel(made, 0.2, 0.95, 5.8, 5.7), panel(made, 7.0, 0.95, 6.2, 5.7)
         shown = np.maximum(error, 1e-12)
         top = float(np.quantile(shown, 0.999))
         norm = LogNorm(max(float(np.quantile(shown, 0.02)), 1e-4 * top), top)
-        widest = 1.03 * float(np.abs(positions[:, :2]).max())
-        map_axes(where, (-widest, widest), (-widest, widest))
-        where.set_title("Displacement error of every atom")
-        drawn = draw_atoms(
-            where, positions, 1.12 * spacing, values=shown, norm=norm, cmap=AMOUNT, edge=0.0
-        )
-        halo = [withStroke(linewidth=3.5, foreground="white")]
-        line = np.linspace(-widest, widest, 400)
-        grid = np.stack([*np.meshgrid(line, line), np.zeros((400, 400))], axis=2)
-        away = regions.distance(grid.reshape(-1, 3)).reshape(400, 400)
-        for level, colour, style in ((0.0, CORE, "-"), (regions.blend, BLEND, (0, (4, 2)))):
-            border = where.contour(
-                line, line, away, levels=[level], colors=[colour], linewidths=1.6, zorder=8,
-                linestyles=[style],
-            )  # fmt: skip
-            border.set(path_effects=halo)
+        if cut is None:
+            drawn = _draw_plane(where, positions, shown, regions, spacing, norm)
+        else:
+            from msolve.io.pictures.space import draw_errors
+
+            drawn = draw_errors(
+                where, positions, shown, regions=regions, cut=cut, spacing=spacing, norm=norm
+            )
+        which = "every atom" if cut is None else "the atoms behind the cut"
+        where.set_title(f"Displacement error of {which}")
         label = "distance from the full atomistic solution [Å]"
         colour_bar(made, drawn, panel(made, 1.3, 0.68, 3.6, 0.14), label)
         scale_bar(where)
         _draw_decay(decay, regions.distance(positions), shown, regions.blend, counted)
         decay.set_title(summary)
+
+
+def _draw_plane(
+    where: Axes, positions: Array, error: Array, regions: Regions, spacing: float, norm: LogNorm
+) -> EllipseCollection:
+    """The atoms as a map, with the borders of core and blend."""
+    widest = 1.03 * float(np.abs(positions[:, :2]).max())
+    map_axes(where, (-widest, widest), (-widest, widest))
+    drawn = draw_atoms(
+        where, positions, 1.12 * spacing, values=error, norm=norm, cmap=AMOUNT, edge=0.0
+    )
+    halo = [withStroke(linewidth=3.5, foreground="white")]
+    line = np.linspace(-widest, widest, 400)
+    grid = np.stack([*np.meshgrid(line, line), np.zeros((400, 400))], axis=2)
+    away = regions.distance(grid.reshape(-1, 3)).reshape(400, 400)
+    for level, colour, style in ((0.0, CORE, "-"), (regions.blend, BLEND, (0, (4, 2)))):
+        border = where.contour(
+            line, line, away, levels=[level], colors=[colour], linewidths=1.6, zorder=8,
+            linestyles=[style],
+        )  # fmt: skip
+        border.set(path_effects=halo)
+    return drawn
 
 
 def _draw_decay(
