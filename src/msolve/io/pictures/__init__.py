@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Pictures of a run (PNG): the whole body, the tip, convergence, the error of each atom.
 
-Arrays in, files out, on one rank. Nothing is computed here that belongs into a result, and no
+Arrays in, files out, on one rank; bodies in space are in ``space``, imported when one is drawn. Nothing is computed here that belongs into a result, and no
 global state of matplotlib is touched.
 """
 
