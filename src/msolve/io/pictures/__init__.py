@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Pictures of a run (PNG): the whole body, the tip, convergence, the error of each atom.
 
-Arrays in, files out, on one rank; bodies in space are in ``space``, imported when one is drawn. Nothing is computed here that belongs into a result, and no
-global state of matplotlib is touched.
+Arrays in, files out, on one rank; bodies in space are in ``space``, imported when one is drawn.
+Nothing is computed here that belongs into a result, and no global state of matplotlib is touched.
 """
 
 from msolve.io.pictures.canvas import AtomsView, MeshView, RenderError
