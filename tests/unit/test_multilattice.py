@@ -14,6 +14,7 @@ from msolve.errors import CaseError, ConvergenceError
 from msolve.potentials import load_potential
 from msolve.potentials.bulk import BulkCell
 from msolve.potentials.rest import elastic_constants, relaxed_lattice
+from msolve.testing import write_tiny_mace
 from msolve.units import GPA
 
 POTENTIALS = Path(__file__).parents[2] / "solver_configs" / "potentials"
@@ -127,6 +128,24 @@ def test_atoms_at_their_shifts_feel_no_force(which):
     assert np.abs(gradient).max() < 1e-8
     volume = crystal.atomic_volume * len(gradient)
     assert energy == pytest.approx(bulk.energy_density(F)[0][0] * volume, rel=1e-11)
+
+
+def test_message_passing_between_sublattices(tmp_path):
+    """Atoms of one cell exchange features; the law agrees with the crystal made atom by atom."""
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    write_tiny_mace(tmp_path / "tiny.model", seed=1)
+    model = load_potential(tmp_path / "tiny.model", "mace")
+    number = min(model.numbers)
+    crystal = Crystal.from_cell(3.2 * np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.47]], number)
+    bulk = BulkCell(model, crystal.oriented(*CUBE), relaxed=False)
+    F = strained(2, size=0.02)
+    W, P = bulk.energy_density(F)
+    assert np.abs(differences(lambda F: bulk.energy_density(F)[0], F, 1e-5) - P).max() < 1e-7
+    steps = np.stack(np.meshgrid(*[np.arange(6)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    sites = ((steps @ crystal.cell)[:, None] + crystal.basis @ crystal.cell).reshape(-1, 3)
+    cell = 6 * crystal.cell @ F[0].T
+    energy, _ = cluster_energy(model, sites @ F[0].T, np.full(len(sites), number), cell, [True] * 3)
+    assert energy == pytest.approx(W[0] * crystal.atomic_volume * len(sites), rel=1e-10)
 
 
 def test_a_basis_out_of_place_comes_to_rest():
