@@ -14,6 +14,9 @@ from msolve.problem import CoupledProblem
 from msolve.solvers.context import Counted, Solve, own_errors
 from msolve.solvers.preconditioner import Preconditioner
 
+RESTARTS = 10
+"""Cycles of Lanczos at most; a vacancy in silicon takes six, others at most three."""
+
 
 def lowest_mode(
     problem: CoupledProblem,
@@ -34,7 +37,7 @@ def lowest_mode(
         preconditioner: The metric M: H v = λ M v.
         prefix: PETSc options prefix.
         tolerance: Relative residual of the eigenpair; the eigenvalue's error is of its square.
-        max_products: Hessian products between restarts, of which there are at most three.
+        max_products: Hessian products between restarts.
 
     Returns:
         ``(value, mode)``: the eigenvalue [-] (a Ritz value: an upper bound of the lowest one) and the mode.
@@ -55,7 +58,7 @@ def lowest_mode(
     solver.setType("krylovschur")
     solver.setWhichEigenpairs(SLEPc.EPS.Which.SMALLEST_REAL)
     solver.setDimensions(nev=1, ncv=max_products)
-    solver.setTolerances(tol=tolerance, max_it=3)
+    solver.setTolerances(tol=tolerance, max_it=RESTARTS)
     ksp = solver.getST().getKSP()
     ksp.setType("preonly")
     ksp.getPC().setType("python")
@@ -66,7 +69,7 @@ def lowest_mode(
         solver.solve()
     if solver.getConverged() < 1:
         raise ConvergenceError(
-            f"the lowest eigenvalue did not converge in {3 * max_products} products"
+            f"the lowest eigenvalue did not converge in {RESTARTS * max_products} products"
         )
     mode = z.duplicate()
     value = float(solver.getEigenpair(0, mode).real)
