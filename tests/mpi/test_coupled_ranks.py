@@ -62,6 +62,28 @@ def run(n_ranks, folder, deck="crack_eam", **changed):
     return result, ase.io.read(folder / "atoms/step_0000.extxyz").get_positions()
 
 
+OTHERS = {
+    "vacancy_3d": {"domain.radius": "30 angstrom", "regions.core_radius": "5 angstrom"},
+    "si_vacancy": {"domain.radius": "26 angstrom", "regions.core_radius": "5 angstrom"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deck", OTHERS)
+def test_bodies_in_space_and_multilattices_are_the_same_on_three_ranks(deck, tmp_path):
+    changes = {
+        "compare.atomistic": "false",
+        "solver.stability": "false",
+        "solver.gradient_tolerance": "1e-7 eV/angstrom",
+        "coupling.method": "bqcf",
+        **OTHERS[deck],
+    }
+    one, several = (run(n, tmp_path / str(n), deck, **changes) for n in (1, 3))
+    energies = [result["steps"][0]["energy"] for result in (one[0], several[0])]
+    assert energies[0] == pytest.approx(energies[1], rel=1e-7)
+    assert np.abs(one[1] - several[1]).max() < 2e-7
+
+
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     return run(1, tmp_path_factory.mktemp("one"))

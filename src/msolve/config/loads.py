@@ -53,8 +53,8 @@ class AffineLoad(Section):
     kind: Literal["affine"] = Field(description="Homogeneous deformation.")
     F: Matrix | None = Field(
         default=None,
-        description="Deformation gradient at full load; its third column is 0, 0, 1, because the "
-        "period along x3 stays that of the crystal at rest.",
+        description="Deformation gradient at full load; in the plane its third column is 0, 0, 1, because "
+        "the period along x3 stays that of the crystal at rest.",
     )
     strain: Strain | None = Field(
         default=None, description="Small strain at full load, F = 1 + strain; instead of `F`."

@@ -104,7 +104,10 @@ def _round_enough(triangulation: spatial.Delaunay) -> BoolArray:
     """Which tetrahedra are no slivers, by their volume over the cube of their longest edge."""
     corner = triangulation.points[triangulation.simplices]
     edges = corner[:, 1:] - corner[:, :1]
-    longest = np.linalg.norm(corner - np.roll(corner, 1, axis=1), axis=2).max(axis=1)
+    longest = np.max(
+        [np.linalg.norm(corner[:, a] - corner[:, b], axis=1) for a in range(4) for b in range(a)],
+        axis=0,
+    )
     return np.asarray(np.abs(np.linalg.det(edges)) > LEAST_VOLUME * longest**3)
 
 

@@ -38,7 +38,9 @@ AT_REST = 1e-11
 
 _CHORD_STEPS, _MOST_STEPS = 8, 60
 _LONGEST_STEP = 0.2  # [Å]
-_NEAR = 0.02  # change of F over which shifts beyond the linear ones are a better start than none [-]
+_NEAR = (
+    0.02  # change of F over which shifts beyond the linear ones are a better start than none [-]
+)
 
 
 class BulkCell:
