@@ -32,8 +32,8 @@ from msolve.potentials.bulk import BulkCell
 MAGNESIUM = Path("/usr/share/lammps/potentials/Mg_mm.eam.fs")
 
 CASES: dict[str, tuple[str, list[str], tuple[float, ...]]] = {
-    "Si vacancy": ("si_vacancy.yaml", ["domain.radius=44 angstrom"], (5.0, 8.0, 12.0)),
-    "Si (111) crack": ("si_crack.yaml", ["domain.radius=56 angstrom"], (9.0, 14.0, 20.0)),
+    "Si vacancy": ("si_vacancy.yaml", ["domain.radius=40 angstrom"], (5.0, 8.0)),
+    "Si (111) crack": ("si_crack.yaml", ["domain.radius=50 angstrom"], (9.0, 14.0)),
     "Mg vacancy": (
         "si_vacancy.yaml",
         [
@@ -42,9 +42,9 @@ CASES: dict[str, tuple[str, list[str], tuple[float, ...]]] = {
             "crystal.orientation={x1: [1, 0, 0], x2: [1, 2, 0], x3: [0, 0, 1]}",
             "potential.kind=eam",
             f"potential.file={MAGNESIUM}",
-            "domain.radius=50 angstrom",
+            "domain.radius=44 angstrom",
         ],
-        (5.0, 8.0, 12.0),
+        (5.0, 8.0),
     ),
 }
 """Deck, changes and radii of the core [Å]."""
