@@ -93,10 +93,12 @@ def _shifts(
     owned: npt.NDArray[np.int64],
 ) -> Array:
     """Inner shifts of the atoms of the full model that follow the mesh or the load, ``(n, 3)`` [Å]. Collective."""
-    X, inner = full.X, full.problem.placement.inner
+    X = full.X
     out = np.zeros_like(X)
-    if inner is None:
+    if coupled.problem.placement.inner is None:
         return out
+    inner = full.problem.placement.inner
+    assert inner is not None
     beyond = np.flatnonzero(loose)
     out[beyond] = inner.at(coupled.body.far_field.gradient(X[beyond], t), beyond)
     kinematics = coupled.problem.kinematics
