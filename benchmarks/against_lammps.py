@@ -19,7 +19,7 @@ from common import Row, canvas, table
 
 WORKERS = Path(__file__).parent
 STYLES = ("cg", "fire", "quickmin")
-RADII = (40.0, 80.0, 160.0)
+RADII = (40.0, 80.0, 160.0, 320.0)
 CORES = (18.0, 36.0)
 
 
