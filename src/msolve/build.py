@@ -205,7 +205,7 @@ def _potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, Orie
     if isinstance(given, PotentialInput):
         file = str(case.path(given.file)) if given.file else "toy"
         try:
-            model = load_potential(file, given.kind, given.device, local_rank)
+            model = load_potential(file, given.kind, given.device, local_rank, given.precision)
         except CaseError as error:
             named = [f"potential.file = {given.file}: {problem}" for problem in error.problems]
             raise CaseError(named) if given.file and error.source != UNNAMED else error from None

@@ -15,6 +15,7 @@ from msolve.testing import write_tiny_mace
 
 WORKER = Path(__file__).with_name("engine_ranks_worker.py")
 EAM4 = Path(__file__).parents[2] / "solver_configs/potentials/w_eam4.eam.fs"
+MACE = ("mace", "mace, without exchange", "mace, in batches")
 RELATIVE = 1e-12  # sums in another order; anything worse is a wrong halo
 
 
@@ -35,7 +36,7 @@ def models(tmp_path_factory):
     if find_spec("mace") is not None:
         path = tmp_path_factory.mktemp("ranks") / "tiny.model"
         write_tiny_mace(path)
-        found.append(f"mace={path}")
+        found += [f"{name}={path}" for name in MACE]
     return found
 
 
@@ -44,11 +45,21 @@ def expected(models, tmp_path_factory):
     return run(1, models, tmp_path_factory.mktemp("ranks") / "one.npz")
 
 
-@pytest.mark.parametrize("n_ranks", [2, 3, 4])
+@pytest.mark.parametrize(
+    "n_ranks",
+    [2, 3, pytest.param(4, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)],
+)
 def test_same_numbers_on_any_number_of_ranks(models, expected, n_ranks, tmp_path):
     found = run(n_ranks, models, tmp_path / "out.npz")
-    assert set(found) == set(expected) and len(found) == 8 * len(models)
+    assert set(found) == set(expected) and len(found) == 16 * len(models)
     for key, values in found.items():
         scale = np.abs(expected[key]).max()
         assert scale > 1e-2, key
         assert np.abs(values - expected[key]).max() < RELATIVE * scale, key
+
+
+def test_neither_exchange_nor_batches_change_the_numbers(models, expected):
+    for name in MACE[1:] if len(models) > 1 else ():
+        for key in (key for key in expected if key.startswith(f"{name}, ")):
+            usual = expected[key.replace(name, "mace", 1)]
+            assert np.abs(expected[key] - usual).max() < RELATIVE * np.abs(usual).max(), key

@@ -13,8 +13,8 @@ import torch
 from msolve.atomistic import AtomisticPatch, cluster_energy
 from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials import load_potential
-from msolve.potentials.mace import quiet_import
-from msolve.testing import check_potential, write_tiny_mace
+from msolve.potentials.mace_import import quiet_import
+from msolve.testing import Tolerances, check_potential, write_tiny_mace
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -134,6 +134,39 @@ def test_sites_without_weight_are_left_out_without_a_trace(tiny):
     assert np.abs(a).max() > 1e-3 and np.allclose(a, b, atol=1e-14)
     a, b = (patch.hessian_product(x, weight, d) for patch in (everywhere, needed))
     assert np.abs(a).max() > 1e-3 and np.allclose(a, b, atol=1e-13)
+
+
+def test_batches_change_nothing_but_the_memory(model_file):
+    x, z, cell = atoms(load_potential(model_file, "mace"))
+    found = []
+    for batch in (100, 5):
+        model = load_potential(model_file, "mace")
+        model.batch = batch
+        patch = AtomisticPatch(
+            MPI.COMM_SELF, model, z, cell, [True] * 3, x, np.ones(len(x), dtype=bool)
+        )
+        weight = np.linspace(0.0, 1.0, len(x))
+        found.append(
+            [
+                *patch.evaluate(x, weight),
+                patch.hessian_product(x, weight, np.cos(x)),
+                patch.site_energies(x),
+            ]
+        )
+    for whole, parts in zip(*found, strict=True):
+        assert np.abs(whole - parts).max() < 1e-12 * np.abs(whole).max()
+
+
+def test_single_precision_obeys_the_laws_as_well_as_it_can(tiny):
+    exact = load_potential(tiny, "mace")
+    model = load_potential(tiny, "mace", precision="float32")
+    x, z, cell = atoms(model)
+    rough = Tolerances(step=2e-2, gradient=2e-3, hessian=2e-2, exact=3e-5, jump=1e-5)
+    check_potential(model, x, z, cell, (True, False, True), np.random.default_rng(2), rough)
+    expected = cluster_energy(exact, x, z, cell, [True] * 3)
+    energy, gradient = cluster_energy(model, x, z, cell, [True] * 3)
+    assert energy == pytest.approx(expected[0], rel=1e-6) and energy != expected[0]
+    assert np.abs(gradient - expected[1]).max() < 1e-5 * np.abs(expected[1]).max()
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -11,7 +11,7 @@ import pytest
 
 from msolve.atomistic import cluster_energy
 from msolve.potentials import load_potential
-from msolve.potentials.mace import quiet_import
+from msolve.potentials.mace_import import quiet_import
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

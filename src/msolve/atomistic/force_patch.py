@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import spatial
 
+from msolve.atomistic.lists import AtomsOfRank
 from msolve.atomistic.neighbours import find_edges, open_axes
-from msolve.atomistic.patch import check_elements, own_atoms, place_among_owned
+from msolve.atomistic.patch import check_elements, own_atoms
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo
 from msolve.potentials.clock import Clock
@@ -98,8 +99,8 @@ class ForcePatch:
         check_elements(model, self.numbers)
         x = np.array(positions, dtype=np.float64)
         self.owner = own_atoms(comm, x, self.periodic, self.needed, owner)
-        self._place = place_among_owned(self.owner, comm.size)
-        self._own = np.flatnonzero(self.owner == comm.rank)
+        atoms = AtomsOfRank.of(comm, self.owner)
+        self._place, self._own = atoms.place, atoms.own
         self._reference = x
         self._whole: list[tuple[Array, BoolArray]] = []
         self._lists = self._build(x)

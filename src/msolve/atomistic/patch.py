@@ -8,51 +8,21 @@ add the shares up: whoever owns the unknowns does, together with all other terms
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mpi4py import MPI
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from msolve.atomistic.neighbours import find_edges
+from msolve.atomistic.lists import AtomsOfRank, Lists, Selection, make_lists, select
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo, bisect_owners
 from msolve.potentials.clock import Clock
-from msolve.potentials.edges import Edges, ShortList
 from msolve.potentials.engine import Linearisation, site_energies, weighted_energy
-from msolve.potentials.exchange import NoExchange, RankExchange
-from msolve.potentials.protocol import FeatureHalo, ForceModel, Potential, SiteModel
+from msolve.potentials.protocol import ForceModel, Potential, SiteModel
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Selection:
-    """What is left to compute for one array of weights.
-
-    ``rows`` are the local atoms that take part, those whose features are computed first.
-    """
-
-    weight: Array
-    rows: IntArray
-    own_weight: Array
-    near: ShortList
-    halo: FeatureHalo
-
-
-@dataclass(frozen=True)
-class _Lists:
-    """Everything that a rebuild replaces: local atoms, their halo, edges and start positions."""
-
-    local: IntArray
-    halo: Halo
-    centres: BoolArray
-    pair: IntArray
-    shift: Array
-    start: Array
 
 
 class AtomisticPatch:
@@ -60,7 +30,8 @@ class AtomisticPatch:
 
     Every rank knows all reference positions and weights, but evaluates only the sites it owns.
     Local atoms are the owned ones (by rising global index) and then copies of those of other ranks
-    within ``cutoff + skin`` of an owned atom that takes part.
+    within ``cutoff + skin`` of an owned atom that takes part; for potentials of several layers that do not
+    exchange features, one such width a layer.
 
     Args:
         comm: Ranks that share the atoms.
@@ -110,15 +81,15 @@ class AtomisticPatch:
         check_elements(model, self.numbers)
         x = np.asarray(positions, dtype=np.float64)
         self.owner = own_atoms(comm, x, self.periodic, self.needed, owner)
-        self._place = place_among_owned(self.owner, comm.size)
-        self._own = np.flatnonzero(self.owner == comm.rank)
-        self._selections: list[_Selection] = []
-        self._linear: tuple[_Selection, Array, Linearisation] | None = None
+        self._atoms = AtomsOfRank.of(comm, self.owner)
+        self._own = self._atoms.own
+        self._selections: list[Selection] = []
+        self._linear: tuple[Selection, Array, Linearisation] | None = None
         self._reference = x
-        self._made: _Lists | None = None
+        self._made: Lists | None = None
 
     @property
-    def _lists(self) -> _Lists:
+    def _lists(self) -> Lists:
         # Made when they are first asked for: a loaded body starts from elsewhere, and lists are costly.
         if self._made is None:
             self._made = self._build(self._reference)
@@ -193,7 +164,7 @@ class AtomisticPatch:
         chosen = self._select(weight)
         with self.clock:
             energy, part = weighted_energy(
-                self.model, chosen.near, positions[chosen.rows], chosen.own_weight, chosen.halo
+                self.model, chosen.near, positions[chosen.rows], chosen.site_weight, chosen.halo
             )
         # Edges of atoms without a place are in no list, so the places have to be looked at too.
         finite = bool(
@@ -244,92 +215,28 @@ class AtomisticPatch:
         with self.clock:
             found = site_energies(self.model, chosen.near, positions[chosen.rows], chosen.halo)
         energies = np.full(self.n_owned, np.nan)
-        energies[chosen.rows[: len(found)]] = found
+        energies[chosen.rows[: chosen.n_owned]] = found[: chosen.n_owned]
         energies[~self.needed[self._own]] = np.nan
         return energies
 
-    def _build(self, x: Array) -> _Lists:
-        length = self.model.cutoff + self.skin
-        mine = self.owner == self.comm.rank
-        centres = self.needed.copy()
-        for _ in range(self.model.layers - 1):
-            pair, _ = find_edges(x, self.cell, self.periodic, length, centres & mine)
-            centres[pair[1]] = True
-            self.comm.Allreduce(MPI.IN_PLACE, centres, op=MPI.LOR)
-        pair, shift = find_edges(x, self.cell, self.periodic, length, centres & mine)
-        ghosts = np.unique(pair[1][~mine[pair[1]]])
-        local = np.concatenate([self._own, ghosts])
-        position_of = np.full(len(x), -1)
-        position_of[local] = np.arange(len(local))
-        halo = Halo(self.comm, len(self._own), self.owner[ghosts], self._place[ghosts])
+    def _build(self, x: Array) -> Lists:
         self.version += 1
-        return _Lists(
-            local, halo, centres[self._own], position_of[pair], shift, x[self._own].copy()
+        return make_lists(
+            self._atoms, self.model, self.cell, self.periodic, self.needed, x, self.skin
         )
 
-    def _select(self, weight: Array) -> _Selection:
+    def _select(self, weight: Array) -> Selection:
         # Compared by value: all ranks hold the same weights, so all find or miss together.
         for known in self._selections:
             if known.weight is weight or np.array_equal(known.weight, weight):
                 return known
         if np.any(np.asarray(weight)[~self.needed] != 0):
             raise ValueError("a weight differs from 0 on a site outside needed_weight")
-        build = self._select_layers if self.model.exchange else self._select_sites
-        chosen = build(np.array(weight, dtype=np.float64))
+        chosen = select(self._atoms, self.model, self._lists, self.numbers, weight)
         self._selections = [chosen, *self._selections[:3]]
         return chosen
 
-    def _select_sites(self, weight: Array) -> _Selection:
-        lists = self._lists
-        own_weight = weight[self._own]
-        keep = own_weight[lists.pair[0]] != 0
-        edges = Edges.from_numpy(
-            lists.pair[:, keep],
-            lists.shift[keep],
-            self.numbers[lists.local],
-            self.n_owned,
-            self.model.device,
-        )
-        rows = np.arange(len(lists.local))
-        near = ShortList(edges, self.model.cutoff)
-        return _Selection(weight, rows, own_weight, near, NoExchange())
-
-    def _select_layers(self, weight: Array) -> _Selection:
-        """Keep the sites with weight and what feeds them: one more shell for each earlier layer."""
-        lists, halo = self._lists, self._lists.halo
-        n_local = len(lists.local)
-        active = np.zeros(n_local, dtype=bool)
-        active[: self.n_owned] = weight[self._own] != 0
-        for _ in range(self.model.layers - 1):
-            active[lists.pair[1][active[lists.pair[0]]]] = True
-            asked = halo.reverse(active[self.n_owned :].astype(np.int64)) > 0
-            active[: self.n_owned] |= asked
-            active[self.n_owned :] = False
-        computed = np.flatnonzero(active[: self.n_owned])
-        keep = active[lists.pair[0]]
-        pair, shift = lists.pair[:, keep], lists.shift[keep]
-        place = np.full(self.n_owned, -1)
-        place[computed] = np.arange(len(computed))
-        remote = halo.forward(place)
-        used = np.zeros(n_local, dtype=bool)
-        used[pair[1]] = True
-        fetched = np.flatnonzero(used[self.n_owned :] & (remote >= 0))
-        waiting = used & ~active
-        waiting[self.n_owned + fetched] = False
-        unused = np.flatnonzero(waiting)
-        rows = np.concatenate([computed, self.n_owned + fetched, unused])
-        row_of = np.full(n_local, -1)
-        row_of[rows] = np.arange(len(rows))
-        owners = self.owner[lists.local[self.n_owned :]]
-        feature_halo = Halo(self.comm, len(computed), owners[fetched], remote[fetched])
-        edges = Edges.from_numpy(
-            row_of[pair], shift, self.numbers[lists.local[rows]], len(computed), self.model.device
-        )
-        exchange = RankExchange(feature_halo, len(unused))
-        near = ShortList(edges, self.model.cutoff)
-        return _Selection(weight, rows, weight[self._own][computed], near, exchange)
-
-    def _linearise(self, positions: Array, chosen: _Selection) -> Linearisation:
+    def _linearise(self, positions: Array, chosen: Selection) -> Linearisation:
         known = self._linear
         same = known is not None and known[0] is chosen and np.array_equal(known[1], positions)
         if self.model.exchange:
@@ -337,12 +244,12 @@ class AtomisticPatch:
             same = self.comm.allreduce(same, op=MPI.LAND)
         if known is None or not same:
             linear = Linearisation(
-                self.model, chosen.near, positions[chosen.rows], chosen.own_weight, chosen.halo
+                self.model, chosen.near, positions[chosen.rows], chosen.site_weight, chosen.halo
             )
             known = self._linear = (chosen, positions.copy(), linear)
         return known[2]
 
-    def _expand(self, part: Array, chosen: _Selection) -> Array:
+    def _expand(self, part: Array, chosen: Selection) -> Array:
         whole = np.zeros((len(self.local), 3))
         whole[chosen.rows] = part
         return whole
@@ -385,25 +292,10 @@ def own_atoms(
 
 
 def check_elements(model: Potential, numbers: IntArray) -> None:
-    """Raise ``UnsupportedError`` where the potential does not know an element, or cannot be shared among ranks."""
+    """Raise ``UnsupportedError`` where the potential does not know an element."""
     strange = sorted({int(z) for z in np.unique(numbers)} - model.numbers)
     if strange:
         raise UnsupportedError(
             f"the potential {model.name} knows the atomic numbers {sorted(model.numbers)}, "
             f"but the atoms hold {strange}; choose a potential made for them"
         )
-    if model.layers > 1 and not model.exchange:
-        raise UnsupportedError(
-            f"the potential {model.name} passes messages over {model.layers} layers without "
-            "exchanging features; only potentials with exchange can be shared among ranks"
-        )
-
-
-def place_among_owned(owner: IntArray, n_ranks: int) -> IntArray:
-    """Place of each atom among those of its owner, in the order of all atoms, shape ``(n,)``."""
-    order = np.argsort(owner, kind="stable")
-    counts = np.bincount(owner, minlength=n_ranks)
-    first = np.cumsum(counts) - counts
-    place = np.empty_like(owner)
-    place[order] = np.arange(len(owner)) - first[owner[order]]
-    return place

@@ -63,7 +63,7 @@ def site_energies(model: SiteModel, near: ShortList, positions: Array, halo: Fea
     y = _tensor(model, positions)
     with torch.no_grad():
         short = near.at(y).shorter_than(model.cutoff, y)
-        if model.exchange:
+        if model.layers > 1:
             energies = _sites(model, short, y, halo)
         else:
             energies = y.new_zeros(short.n_owned)

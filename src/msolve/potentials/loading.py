@@ -10,9 +10,16 @@ from pathlib import Path
 from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.protocol import SiteModel
 
+SINGLE = frozenset({"mace"})
+"""Kinds that can be evaluated in single precision."""
+
 
 def load_potential(
-    path_or_name: str | Path, kind: str, device: str = "cpu", local_rank: int = 0
+    path_or_name: str | Path,
+    kind: str,
+    device: str = "cpu",
+    local_rank: int = 0,
+    precision: str = "float64",
 ) -> SiteModel:
     """Load a potential.
 
@@ -23,12 +30,13 @@ def load_potential(
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is a device).
         local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in
             turn.
+        precision: ``"float64"`` or, for neural networks, ``"float32"``: that of the network alone.
 
     Returns:
         The potential.
 
     Raises:
-        CaseError: The kind is not known, or the file cannot be read or is of another kind.
+        CaseError: The kind or the precision is not known, or the file cannot be read or is of another kind.
         UnsupportedError: The device or an optional package is missing, or the model is of a sort
             that cannot be used.
 
@@ -46,7 +54,16 @@ def load_potential(
         raise CaseError(
             [f"potential.kind = {kind}: no such kind; one of {', '.join(loaders)} would do"]
         )
-    return loaders[kind](path_or_name, pick_device(device, local_rank))
+    if precision not in ("float64", "float32"):
+        raise CaseError([f"potential.precision = {precision}: float64 or float32 would do"])
+    where = pick_device(device, local_rank)
+    if precision == "float64":
+        return loaders[kind](path_or_name, where)
+    if kind not in SINGLE:
+        raise UnsupportedError(
+            f"potential.precision = {precision}: the kind {kind} is evaluated in float64 only; leave it out"
+        )
+    return _load_mace(path_or_name, where, precision)
 
 
 def pick_device(device: str, local_rank: int = 0) -> str:
@@ -82,10 +99,12 @@ def _load_eam(path: str | Path, device: str) -> SiteModel:
     return EAM(read_eam(path), device)
 
 
-def _load_mace(path: str | Path, device: str) -> SiteModel:
+def _load_mace(path: str | Path, device: str, precision: str = "float64") -> SiteModel:
+    import torch
+
     from msolve.potentials.mace import load_mace
 
-    return load_mace(path, device)
+    return load_mace(path, device, getattr(torch, precision))
 
 
 def _load_sw(path: str | Path, device: str) -> SiteModel:

@@ -9,26 +9,24 @@ hook's exchange is not twice differentiable. Tested with mace-torch 0.3.16.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import io
-import logging
-import os
 import pickle
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from msolve.errors import CaseError, UnsupportedError
+from msolve.potentials.mace_import import import_modules, quiet_import
 from msolve.potentials.protocol import FeatureHalo
+from msolve.potentials.recompute import recomputed
 
 SORTS = ("MACE", "ScaleShiftMACE")
+
+BATCH = {"cpu": 4096, "cuda": 32_768}
+"""Sites computed at once: a third of a megabyte each with the smallest models."""
 
 
 class MACE:
@@ -36,26 +34,41 @@ class MACE:
 
     Args:
         module: A ``MACE`` or ``ScaleShiftMACE`` module of mace-torch with one head. It is converted
-            to float64 and moved to the device in place.
+            and moved to the device in place.
         name: What to call it.
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
+        dtype: Precision of the network. Positions, edge vectors and sums are in float64 all the same.
+        exchange: Whether features go from rank to rank between layers. If not, ranks compute the features
+            of copies again: more work, no messages.
+
+    Attributes:
+        batch: Sites that are computed at once, when there are more than that; bounds the memory.
 
     Raises:
         UnsupportedError: The module is of another sort, has several heads, or needs inputs other
             than positions and elements.
     """
 
-    exchange = True
     gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
-    def __init__(self, module: torch.nn.Module, name: str = "MACE", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        name: str = "MACE",
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float64,
+        exchange: bool = True,
+    ) -> None:
         _check_sort(module, name)
-        net: Any = module.to(device=device, dtype=torch.float64).eval().requires_grad_(False)
+        net: Any = module.to(device=device, dtype=dtype).eval().requires_grad_(False)
         elements = [int(z) for z in net.atomic_numbers]
         species = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
         species[elements] = torch.arange(len(elements))
         self.name = name
         self.device = device
+        self.dtype = dtype
+        self.exchange = exchange
+        self.batch = BATCH[torch.device(device).type]
         self.cutoff = float(net.r_max)
         self.layers = int(net.num_interactions)
         self.numbers = frozenset(elements)
@@ -79,12 +92,12 @@ class MACE:
         """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol.
 
         Note:
-            Collective, as are all backward passes.
+            Collective with ``exchange``, as are all backward passes.
         """
         if len(vec) == 0:
             vec, pair, numbers = self._with_bystander(vec, pair, numbers)
         with _as_written(vec.device):
-            return self._layers_in_turn(vec, pair, numbers, n_owned, halo)
+            return self._layers_in_turn(vec.to(self.dtype), pair, numbers, n_owned, halo)
 
     def _layers_in_turn(
         self,
@@ -99,45 +112,85 @@ class MACE:
         n_rows = max(n_owned, 1)
         elements = torch.nn.functional.one_hot(self._species[numbers], len(self.numbers))
         elements = elements.to(vec.dtype)
-        # mace sums messages at edge_index[1], and its vectors point there.
-        edge_index = pair.flip(0)
-        directions = net.spherical_harmonics(-vec)
-        length = vec.square().sum(1, keepdim=True).sqrt()
-        radial, cutoff = net.radial_embedding(length, elements, edge_index, net.atomic_numbers)
-        head = torch.zeros(n_rows, dtype=torch.int64, device=vec.device)
+        batches = [_Batch.whole(pair, n_rows, len(numbers))]
+        if n_rows > self.batch:
+            batches = _Batch.cut(pair, n_rows, self.batch)
         features = net.node_embedding(elements)
         by_layer: list[torch.Tensor] = []
-        for interaction, product in zip(net.interactions, net.products, strict=True):
+        for layer in range(self.layers):
             if by_layer:
                 features = _with_rows(halo.forward(features[:n_owned]), len(numbers))
-            message, skip = interaction(
-                node_attrs=elements,
-                node_feats=features,
-                edge_attrs=directions,
-                edge_feats=radial,
-                edge_index=edge_index,
-                cutoff=cutoff,
-                first_layer=not by_layer,
-            )
-            features = product(
-                node_feats=message[:n_rows],
-                sc=None if skip is None else skip[:n_rows],
-                node_attrs=elements[:n_rows],
-            )
+            features = self._layer(layer, features, vec, elements, batches)
             by_layer.append(features)
+        head = torch.zeros(n_rows, dtype=torch.int64, device=vec.device)
         read = by_layer[-1:] if len(net.readouts) == 1 else by_layer
         parts = [
-            readout(layer, head).reshape(-1)
-            for readout, layer in zip(net.readouts, read, strict=True)
+            readout(features, head).reshape(-1)
+            for readout, features in zip(net.readouts, read, strict=True)
         ]
         if hasattr(net, "pair_repulsion_fn"):
-            repulsion = net.pair_repulsion_fn(length, elements, edge_index, net.atomic_numbers)
+            length = vec.square().sum(1, keepdim=True).sqrt()
+            index = pair.flip(0)
+            repulsion = net.pair_repulsion_fn(length, elements, index, net.atomic_numbers)
             parts.append(repulsion[:n_rows])
         energy = torch.stack(parts).sum(0)
         if hasattr(net, "scale_shift"):
             energy = net.scale_shift(energy, head)
         isolated = net.atomic_energies_fn(elements[:n_rows]).reshape(-1)
-        return (isolated + energy)[:n_owned]
+        return (isolated.to(torch.float64) + energy.to(torch.float64))[:n_owned]
+
+    def _layer(
+        self,
+        layer: int,
+        features: torch.Tensor,
+        vec: torch.Tensor,
+        elements: torch.Tensor,
+        batches: list[_Batch],
+    ) -> torch.Tensor:
+        """Features of all sites after a layer, from those of all local atoms before it."""
+        if len(batches) == 1:
+            (batch,) = batches
+            return self._sites(layer, batch, features, vec, elements)
+        parts = [
+            recomputed(
+                partial(self._sites, layer, batch),
+                features.index_select(0, batch.rows),
+                vec[batch.edges],
+                elements.index_select(0, batch.rows),
+            )
+            for batch in batches
+        ]
+        return torch.cat(parts)
+
+    def _sites(
+        self,
+        layer: int,
+        batch: _Batch,
+        features: torch.Tensor,
+        vec: torch.Tensor,
+        elements: torch.Tensor,
+    ) -> torch.Tensor:
+        net = self._net
+        # mace sums messages at edge_index[1], and its vectors point there.
+        edge_index = batch.pair.flip(0)
+        directions = net.spherical_harmonics(-vec)
+        length = vec.square().sum(1, keepdim=True).sqrt()
+        radial, cutoff = net.radial_embedding(length, elements, edge_index, net.atomic_numbers)
+        message, skip = net.interactions[layer](
+            node_attrs=elements,
+            node_feats=features,
+            edge_attrs=directions,
+            edge_feats=radial,
+            edge_index=edge_index,
+            cutoff=cutoff,
+            first_layer=layer == 0,
+        )
+        found: torch.Tensor = net.products[layer](
+            node_feats=message[: batch.n_sites],
+            sc=None if skip is None else skip[: batch.n_sites],
+            node_attrs=elements[: batch.n_sites],
+        )
+        return found
 
     def _with_bystander(
         self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor
@@ -152,12 +205,55 @@ class MACE:
         )
 
 
-def load_mace(path: str | Path, device: str = "cpu") -> MACE:
+@dataclass(frozen=True)
+class _Batch:
+    """Some sites, and what one layer needs to know of their surroundings.
+
+    Attributes:
+        n_sites: Number of sites.
+        edges: Their edges in the list of all.
+        rows: Atoms that take part, the sites first, as indices of local atoms.
+        pair: Their edges as indices of ``rows``, shape ``(2, e)``.
+    """
+
+    n_sites: int
+    edges: slice
+    rows: torch.Tensor
+    pair: torch.Tensor
+
+    @classmethod
+    def whole(cls, pair: torch.Tensor, n_sites: int, n_local: int) -> _Batch:
+        """All sites at once."""
+        return cls(n_sites, slice(None), torch.arange(n_local, device=pair.device), pair)
+
+    @classmethod
+    def cut(cls, pair: torch.Tensor, n_sites: int, size: int) -> list[_Batch]:
+        """Runs of at most ``size`` sites; edges are ascending by site."""
+        starts = torch.arange(0, n_sites, size, device=pair.device)
+        ends = [*torch.searchsorted(pair[0].contiguous(), starts).tolist(), pair.shape[1]]
+        found = []
+        for k, first in enumerate(starts.tolist()):
+            last = min(first + size, n_sites)
+            edges = slice(ends[k], ends[k + 1])
+            sites = torch.arange(first, last, device=pair.device)
+            centre, neighbour = pair[0, edges], pair[1, edges]
+            others = torch.unique(neighbour)
+            others = others[(others < first) | (others >= last)]
+            inside = (neighbour >= first) & (neighbour < last)
+            place = torch.searchsorted(others, neighbour) + (last - first)
+            place = torch.where(inside, neighbour - first, place)
+            rows = torch.cat([sites, others])
+            found.append(cls(last - first, edges, rows, torch.stack([centre - first, place])))
+        return found
+
+
+def load_mace(path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float64) -> MACE:
     """Load a model file written by mace-torch.
 
     Args:
         path: The file, as saved by its trainer (``*.model``).
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
+        dtype: Precision of the network.
 
     Raises:
         CaseError: The file cannot be read or holds no model.
@@ -171,7 +267,7 @@ def load_mace(path: str | Path, device: str = "cpu") -> MACE:
         raise CaseError(["cannot be read: no such file"], source=str(file))
     with quiet_import():
         try:
-            _import_modules()  # the pickle refers to them
+            import_modules()  # the pickle refers to them
         except ImportError as error:
             raise UnsupportedError(
                 f"potential.kind = mace: needs the package mace-torch, which cannot be imported "
@@ -196,7 +292,7 @@ def load_mace(path: str | Path, device: str = "cpu") -> MACE:
             [f"holds a {type(module).__name__}, not a model; give the .model file of the trainer"],
             source=str(file),
         )
-    return MACE(module, file.name, device)
+    return MACE(module, file.name, device, dtype)
 
 
 def _check_sort(module: torch.nn.Module, name: str) -> None:
@@ -234,65 +330,3 @@ def _as_written(device: torch.device) -> AbstractContextManager[None]:
         return nullcontext()
     context: AbstractContextManager[None] = torch.jit.optimized_execution(False)
     return context
-
-
-def _import_modules() -> None:
-    """Import ``mace.modules``, without the training program that its utilities bring along.
-
-    ``mace.tools`` imports the trainer (torchmetrics, pandas, matplotlib), and that torch's compiler: two thirds of
-    the time. Here it runs when somebody asks for what only it has.
-    """
-    spec = importlib.util.find_spec("mace.tools")
-    if spec is None or "mace.tools" in sys.modules:
-        importlib.import_module("mace.modules")
-        return
-    tools = importlib.util.module_from_spec(spec)
-    tools.__class__ = _Tools
-    sys.modules["mace.tools"] = sys.modules["mace"].tools = tools  # type: ignore[attr-defined]
-    compiler = "torch._dynamo"
-    if compiler not in sys.modules:
-        sys.modules[compiler] = None  # type: ignore[assignment]  # mace does without
-    try:
-        importlib.import_module("mace.modules")
-    finally:
-        if sys.modules.get(compiler, tools) is None:
-            del sys.modules[compiler]
-
-
-class _Tools(ModuleType):
-    """The package ``mace.tools`` before its own code has run."""
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        small = importlib.import_module("mace.tools.torch_tools")  # all that mace.modules asks for
-        if hasattr(small, name):
-            return getattr(small, name)
-        self.__class__ = ModuleType  # type: ignore[assignment]
-        assert self.__spec__ is not None and self.__spec__.loader is not None
-        self.__spec__.loader.exec_module(self)
-        return getattr(self, name)
-
-
-@contextmanager
-def quiet_import() -> Iterator[None]:
-    """Import mace and e3nn, and read their pickles, without a change to the process.
-
-    e3nn 0.4.4 needs torch's safe loading switched off by an environment variable, which mace sets
-    for good; both log to the root logger, which would install a handler there; mace prints.
-    """
-    variable = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(variable)
-    os.environ[variable] = "1"
-    root, silent = logging.getLogger(), logging.NullHandler()
-    root.addHandler(silent)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.removeHandler(silent)
-        if before is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = before

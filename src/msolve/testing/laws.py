@@ -33,10 +33,10 @@ def check_potential(
 ) -> None:
     """Put a potential through the laws that msolve relies on.
 
-    Weighted energies are sums of weighted site energies; the gradient and the Hessian product are
-    derivatives; the Hessian is symmetric; moving all atoms together changes nothing; turning an
-    open cluster changes no energy; an atom that moves beyond the reach of a site does not change its energy; a
-    neighbour that passes the cutoff makes no jump.
+    Renumbering the atoms renumbers what is found. Weighted energies are sums of weighted site energies; the
+    gradient and the Hessian product are derivatives; the Hessian is symmetric; moving all atoms together
+    changes nothing; turning an open cluster changes no energy; an atom that moves beyond the reach of a site
+    does not change its energy; a neighbour that passes the cutoff makes no jump.
 
     Of a black box: forces are minus the derivative of the energy, shares add up to the energy, moving,
     turning and renumbering the atoms does what it should, nothing is felt beyond the declared ranges, a
@@ -59,9 +59,9 @@ def check_potential(
         Serial.
     """
     x = np.asarray(positions, dtype=np.float64)
-    n = len(x)
+    n, z = len(x), np.asarray(numbers)
     if isinstance(model, ForceModel):
-        check_forces(model, x, np.asarray(numbers), np.asarray(cell), periodic, rng, tolerances)
+        check_forces(model, x, z, np.asarray(cell), periodic, rng, tolerances)
         return
     # First, because a wrong range or a jump at the cutoff would show as a wrong derivative.
     _check_open_cluster(model, x, numbers, rng, tolerances)
@@ -79,6 +79,12 @@ def check_potential(
     same("Hessian product", product, change, tolerances.hessian)
     symmetric = float(np.sum(d * patch.hessian_product(x, weight, other)))
     same("symmetry of the Hessian", float(np.sum(other * product)), symmetric, tolerances.exact)
+    order = rng.permutation(n)
+    other_patch = AtomisticPatch(
+        MPI.COMM_SELF, model, z[order], cell, periodic, x[order], np.ones(n, dtype=bool)
+    )
+    renumbered = other_patch.evaluate(x[order], weight[order])[1]
+    same("renumbered", renumbered, gradient[order], tolerances.exact)
     size = float(np.abs(gradient).max())
     require(
         float(np.abs(gradient.sum(axis=0)).max()) < n * tolerances.exact * size,

@@ -28,7 +28,7 @@ def write_tiny_mace(
     """
     import torch
 
-    from msolve.potentials.mace import quiet_import
+    from msolve.potentials.mace_import import quiet_import
 
     with quiet_import():
         from e3nn import o3
