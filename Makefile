@@ -4,7 +4,7 @@
 # Each target sets up what it needs on its first call (environment/setup) and finds it ready afterwards.
 run := environment/run
 
-.PHONY: demo test test-newest test-slow lint docs clean
+.PHONY: demo test test-models test-newest test-slow lint docs clean
 
 demo: ## the main job: a crack in tungsten, MACE atoms in finite elements, on two ranks
 	$(run) mpirun -n 2 msolve solver_configs/crack.yaml
@@ -14,6 +14,10 @@ test: ## the tests that take seconds
 
 test-newest: ## the same with the newest DOLFINx, in a private root of Debian's unstable suite
 	MSOLVE_SUITE=sid $(run) python -m pytest
+
+test-models: ## the tests of machine-learned models, in each environment that holds some of their packages
+	$(run) python -m pytest -m models
+	MSOLVE_MODELS=nequip $(run) python -m pytest -m models
 
 test-slow: ## the long studies: convergence, comparison with the full atomistic model
 	$(run) python -m pytest -m slow

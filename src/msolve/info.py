@@ -28,7 +28,7 @@ Rows = dict[str, str]
 
 KNOWN = (
     "output folders, result.json, checkpoint.h5, fields (.xdmf, .h5), atoms (.extxyz), inputs (.yaml), gmsh "
-    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .sw, .model)"
+    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .sw, .model, .nequip.zip, .ckpt)"
 )
 
 STEP = ("step", "load", "iterations", "residual", "lowest λ", "energy [eV]", "converged")
@@ -52,7 +52,7 @@ class About:
 def about(path: Path) -> About:
     """Find out what a file or folder is. Rank-local.
 
-    MACE models are pickles: looking at one runs code that it contains.
+    MACE and NequIP models are pickles: looking at one runs code that it contains.
 
     Raises:
         CaseError: It is missing, damaged, or nothing that msolve knows.
@@ -75,6 +75,8 @@ def about(path: Path) -> About:
         ".fs": lambda path: _potential(path, "eam"),
         ".sw": lambda path: _potential(path, "sw"),
         ".model": lambda path: _potential(path, "mace"),
+        ".ckpt": lambda path: _potential(path, "nequip"),
+        ".zip": lambda path: _potential(path, "nequip"),
     }
     if ending not in readers:
         raise CaseError(
@@ -316,5 +318,10 @@ def _potential(path: Path, kind: str) -> About:
         "reach": f"{model.reach:.4g} Å: how far a site energy looks",
         "in the input": f"potential: {{kind: {kind}, file: {path.name}}}",
     }
-    names = {"eam": "EAM table", "sw": "Stillinger-Weber file", "mace": "MACE model"}
-    return About(f"{names[kind]}", rows)
+    names = {
+        "eam": "EAM table",
+        "sw": "Stillinger-Weber file",
+        "mace": "MACE model",
+        "nequip": "NequIP or Allegro model",
+    }
+    return About(names[kind], rows)

@@ -16,7 +16,7 @@ from msolve.potentials import load_potential
 from msolve.potentials.mace_import import quiet_import
 from msolve.testing import Tolerances, check_potential, write_tiny_mace
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 
 with quiet_import():
     modules = pytest.importorskip("mace.modules", reason="mace-torch is not installed")

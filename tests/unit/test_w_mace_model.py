@@ -13,7 +13,7 @@ from msolve.atomistic import cluster_energy
 from msolve.potentials import load_potential
 from msolve.potentials.mace_import import quiet_import
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 
 with quiet_import():
     pytest.importorskip("mace.modules", reason="mace-torch is not installed")

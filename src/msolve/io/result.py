@@ -151,6 +151,8 @@ def versions() -> dict[str, str]:
         "numpy": "numpy",
         "torch": "torch",
         "mace": "mace-torch",
+        "nequip": "nequip",
+        "allegro": "nequip-allegro",
     }
     for name, distribution in packages.items():
         try:

@@ -25,8 +25,9 @@ def load_potential(
 
     Args:
         path_or_name: File of the potential; not used by the kind ``"toy"``.
-        kind: ``"eam"`` (eam.alloy or eam.fs table), ``"mace"`` (model file of mace-torch), ``"sw"``
-            (Stillinger-Weber file of LAMMPS) or ``"toy"``.
+        kind: ``"eam"`` (eam.alloy or eam.fs table), ``"mace"`` (model file of mace-torch), ``"nequip"``
+            (package or checkpoint of nequip, NequIP or Allegro), ``"sw"`` (Stillinger-Weber file of LAMMPS)
+            or ``"toy"``.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is a device).
         local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in
             turn.
@@ -41,12 +42,13 @@ def load_potential(
             that cannot be used.
 
     Warning:
-        MACE model files are pickles: loading one runs code that it contains. Load only files that
-        you trust.
+        MACE and NequIP model files are pickles: loading one runs code that it contains. Load only
+        files that you trust.
     """
     loaders: dict[str, Callable[[str | Path, str], SiteModel]] = {
         "eam": _load_eam,
         "mace": _load_mace,
+        "nequip": _load_nequip,
         "sw": _load_sw,
         "toy": _load_toy,
     }
@@ -105,6 +107,12 @@ def _load_mace(path: str | Path, device: str, precision: str = "float64") -> Sit
     from msolve.potentials.mace import load_mace
 
     return load_mace(path, device, getattr(torch, precision))
+
+
+def _load_nequip(path: str | Path, device: str) -> SiteModel:
+    from msolve.potentials.nequip import load_nequip
+
+    return load_nequip(path, device)
 
 
 def _load_sw(path: str | Path, device: str) -> SiteModel:

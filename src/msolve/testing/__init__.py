@@ -8,6 +8,13 @@ the library itself.
 
 from msolve.testing.laws import check_material, check_potential, check_term
 from msolve.testing.measures import Tolerances
-from msolve.testing.models import write_tiny_mace
+from msolve.testing.models import write_tiny_mace, write_tiny_nequip
 
-__all__ = ["Tolerances", "check_material", "check_potential", "check_term", "write_tiny_mace"]
+__all__ = [
+    "Tolerances",
+    "check_material",
+    "check_potential",
+    "check_term",
+    "write_tiny_mace",
+    "write_tiny_nequip",
+]

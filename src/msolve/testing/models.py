@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""A small model to test with."""
+"""Small models to test with."""
 
 from __future__ import annotations
 
@@ -61,3 +61,90 @@ def write_tiny_mace(
             torch.save(modules.ScaleShiftMACE(**(settings | options)), path)
     finally:
         torch.set_default_dtype(before)
+
+
+def write_tiny_nequip(
+    path: str | Path,
+    numbers: tuple[int, ...] = (74,),
+    seed: int = 0,
+    allegro: bool = False,
+    **options: Any,
+) -> None:
+    """Write a checkpoint of a small NequIP or Allegro model with random weights: exact arithmetic, no physics.
+
+    NequIP: two layers, 4 scalars and 4 vectors; Allegro: one layer, 8 scalars, 2 tensors up to l = 1. Cutoff 5 Å.
+
+    Args:
+        path: File to write, named ``*.ckpt``.
+        numbers: Atomic numbers it accepts.
+        seed: Seed of the weights.
+        allegro: Allegro in place of NequIP.
+        options: Arguments of ``nequip.model.NequIPGNNModel`` or ``allegro.model.AllegroModel`` that differ from
+            these.
+
+    Raises:
+        ImportError: nequip, or nequip-allegro for Allegro, is not installed.
+    """
+    from ase.data import chemical_symbols
+
+    types = [chemical_symbols[z] for z in numbers]
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "model_dtype": "float64",
+        "type_names": types,
+        "r_max": 5.0,
+        "l_max": 1,
+        "parity": False,
+        "avg_num_neighbors": 26.0,
+        "per_type_energy_scales": 5.0,
+        "per_type_energy_shifts": {name: -1.0 - k for k, name in enumerate(types)},
+    }
+    if allegro:
+        settings |= {
+            "_target_": "allegro.model.AllegroModel",
+            "num_layers": 1,
+            "num_scalar_features": 8,
+            "num_tensor_features": 2,
+            "scalar_embed_mlp_hidden_layers_width": 8,
+            "allegro_mlp_hidden_layers_width": 8,
+            "readout_mlp_hidden_layers_width": 8,
+            "radial_chemical_embed": {
+                "_target_": "allegro.nn.TwoBodyBesselScalarEmbed",
+                "num_bessels": 6,
+            },
+        }
+    else:
+        settings |= {
+            "_target_": "nequip.model.NequIPGNNModel",
+            "num_layers": 2,
+            "num_features": 4,
+            "num_bessels": 6,
+            "radial_mlp_width": 8,
+        }
+    _write_checkpoint(path, settings | options)
+
+
+def _write_checkpoint(path: str | Path, settings: dict[str, Any]) -> None:
+    """Write what nequip's trainer would before its first step."""
+    import torch
+
+    from msolve.potentials.nequip import undisturbed
+
+    with undisturbed():
+        import lightning
+        from nequip.train import NequIPLightningModule
+        from nequip.utils.global_state import set_global_state
+
+        set_global_state()
+        training = {"_target_": "nequip.train.NequIPLightningModule", "model": settings}
+        module = NequIPLightningModule(
+            model=settings,
+            num_datasets={"train": 1, "val": 0, "test": 0},
+            info_dict={"versions": {}, "training_module": training},
+        )
+        content = {
+            "pytorch-lightning_version": lightning.__version__,
+            "state_dict": module.state_dict(),
+            "hyper_parameters": dict(module.hparams),
+        }
+        torch.save(content, path)

@@ -1,0 +1,278 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""NequIP and Allegro models of the packages nequip and allegro as site models.
+
+The parts of the model are called one by one with edges of the owned atoms only. NequIP's layers
+exchange features over a halo of one cutoff, below nequip's own hook for LAMMPS, whose exchange is
+not twice differentiable; Allegro is strictly local. Tested with nequip 0.19.1 and nequip-allegro 0.8.3.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from msolve.errors import CaseError, UnsupportedError
+from msolve.potentials.protocol import FeatureHalo
+
+COMPILED = (".nequip.pt2", ".nequip.pth", ".pt2", ".pth")
+LAYER = "ConvNetLayer"
+"""The part that passes messages; features are exchanged before each but the first."""
+LOCAL = frozenset(
+    {
+        "NodeTypeEmbed", "SphericalHarmonicEdgeAttrs", "EdgeLengthNormalizer",
+        "BesselEdgeLengthEncoding", "AddRadialCutoffToData", "ApplyFactor", "ScalarMLP",
+        "AtomwiseLinear", "PerTypeScaleShift", "ZBL", "LennardJones", "SimpleLennardJones",
+        "ProductTypeEmbedding", "TwoBodySplineScalarEmbed", "TwoBodySphericalHarmonicTensorEmbed",
+        "Allegro_Module", "EdgewiseReduce",
+    }
+)  # fmt: skip
+"""Parts that only look at an atom and its own edges."""
+FEATURES, TYPES, ENERGY = "node_features", "atom_types", "atomic_energy"
+
+
+class NequIP:
+    """NequIP or Allegro site model; see :class:`msolve.potentials.protocol.SiteModel`.
+
+    It is evaluated in float64, whatever it was trained in. Weights and coupling coefficients of a model trained
+    in float32 stay rounded to that, so its energies are invariant under rotation only to such a rounding.
+
+    Args:
+        module: A ``GraphModel`` of nequip. It is converted to float64 and moved to the device in place.
+        name: What to call it.
+        device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
+
+    Raises:
+        UnsupportedError: The model has parts or inputs that are not known here, or its types are no elements.
+    """
+
+    gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
+
+    def __init__(self, module: torch.nn.Module, name: str = "NequIP", device: str = "cpu") -> None:
+        net: Any = module
+        self._parts = _parts(net, name)
+        elements = _elements(list(net.type_names), name)
+        _in_double(net.to(device=device).eval().requires_grad_(False))
+        species = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
+        species[elements] = torch.arange(len(elements))
+        self.name = name
+        self.device = device
+        self.cutoff = float(net.metadata["r_max"])
+        self.layers = max(sum(_sort(part) == LAYER for part in self._parts), 1)
+        self.exchange = self.layers > 1
+        self.numbers = frozenset(elements)
+        self._species = species.to(device)
+        self._first_element = elements[0]
+
+    @property
+    def reach(self) -> float:
+        """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
+        return self.cutoff * self.layers
+
+    def site_energy(
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        numbers: torch.Tensor,
+        n_owned: int,
+        halo: FeatureHalo,
+    ) -> torch.Tensor:
+        """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol.
+
+        Note:
+            Collective for a model that exchanges features, as are then all backward passes.
+        """
+        if len(vec) == 0:
+            vec, pair, numbers = self._with_bystander(vec, pair, numbers)
+        data = {
+            "pos": vec.new_zeros(len(numbers), 3),  # only its length is looked at
+            "edge_vectors": vec,
+            "edge_index": pair,
+            TYPES: self._species[numbers],
+        }
+        layers = 0
+        for part in self._parts:
+            if _sort(part) == LAYER:
+                if layers:
+                    features = halo.forward(data[FEATURES][:n_owned])
+                    data[FEATURES] = _with_rows(features, len(numbers))
+                layers += 1
+            data = part(data)
+        return data[ENERGY].reshape(-1)[:n_owned]
+
+    def _with_bystander(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Add an atom that only sees itself, so that a rank without edges builds the same graph."""
+        last = len(numbers)
+        apart = vec.new_tensor([[0.5 * self.cutoff, 0.0, 0.0]])
+        return (
+            torch.cat([vec, apart]),
+            torch.cat([pair, pair.new_tensor([[last], [last]])], dim=1),
+            torch.cat([numbers, numbers.new_tensor([self._first_element])]),
+        )
+
+
+def load_nequip(path: str | Path, device: str = "cpu") -> NequIP:
+    """Load a packaged model (``*.nequip.zip``) or a checkpoint (``*.ckpt``) by nequip's own loader.
+
+    Args:
+        path: The file.
+        device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
+
+    Raises:
+        CaseError: The file cannot be read or holds no model.
+        UnsupportedError: nequip is missing, the file holds a compiled model, several models, or one of a sort
+            that cannot be used.
+
+    Warning:
+        Both sorts of file are pickles: loading one runs code that it contains.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CaseError(["cannot be read: no such file"], source=str(file))
+    if file.name.endswith(COMPILED):
+        raise UnsupportedError(
+            f"{file.name} is a compiled model, whose site energies cannot be differentiated and whose layers cannot "
+            "exchange features between ranks; give the .nequip.zip package or the .ckpt checkpoint it was made from"
+        )
+    if not file.name.endswith((".nequip.zip", ".ckpt")):
+        raise CaseError(
+            [
+                "is named neither *.nequip.zip nor *.ckpt; give the package or checkpoint of nequip under such a name"
+            ],
+            source=str(file),
+        )
+    with undisturbed():
+        models = _load(file)
+    if len(models) > 1:
+        raise UnsupportedError(
+            f"{file.name} holds the models {', '.join(models)}; package one of them by itself"
+        )
+    (module,) = models.values()
+    return NequIP(module, file.name, device)
+
+
+def _load(file: Path) -> dict[str, torch.nn.Module]:
+    try:
+        from nequip.model.saved_models import load_saved_model
+        from nequip.utils.global_state import set_global_state
+    except ImportError as error:
+        raise UnsupportedError(
+            "potential.kind = nequip: needs the package nequip, which cannot be imported "
+            f"({error}); install msolve[nequip], in an environment of its own beside mace-torch"
+        ) from error
+    from hydra.errors import HydraException
+
+    set_global_state()
+    try:
+        return dict(load_saved_model(file, model_key=None).items())
+    except (
+        pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, AttributeError, ImportError,
+        ValueError, TypeError, AssertionError, HydraException,
+    ) as error:  # fmt: skip
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CaseError(
+            [
+                f"is no model file of nequip, or of another version ({reason}); give the .nequip.zip package or the "
+                ".ckpt checkpoint of its trainer"
+            ],
+            source=str(file),
+        ) from error
+
+
+def _sort(part: torch.nn.Module) -> str:
+    # by name, because a package brings its own copy of each class
+    return type(part).__name__
+
+
+def _parts(net: Any, name: str) -> list[torch.nn.Module]:
+    """The parts of a model that lead to site energies, in order."""
+    energy = getattr(net.model, "func", net.model)  # without the layer that takes derivatives
+    parts: list[torch.nn.Module] = []
+
+    def add(part: Any) -> None:
+        if _sort(part) == "SequentialGraphNetwork":
+            for child in part:
+                add(child)
+        elif not (_sort(part) == "AtomwiseReduce" and part.out_field == "total_energy"):
+            parts.append(part)
+
+    add(energy)
+    unknown = sorted({_sort(part) for part in parts} - LOCAL - {LAYER})
+    if unknown:
+        raise UnsupportedError(
+            f"{name} has the parts {', '.join(unknown)}, of which it is not known here how far they reach; "
+            "NequIP and Allegro models as built by nequip and allegro can be used"
+        )
+    if any(getattr(part, "do_categorical_graph_field_embed", False) for part in parts):
+        raise UnsupportedError(
+            f"{name} needs inputs other than positions and elements (charge, spin, ...); train it without them"
+        )
+    return parts
+
+
+def _elements(types: list[str], name: str) -> list[int]:
+    from ase.data import atomic_numbers
+
+    strange = [word for word in types if atomic_numbers.get(word, 0) == 0]
+    if strange:
+        raise UnsupportedError(
+            f"{name} has the types {', '.join(strange)}, which are no chemical symbols; train it with elements as types"
+        )
+    return [atomic_numbers[word] for word in types]
+
+
+def _in_double(net: torch.nn.Module) -> None:
+    """Convert weights, and what the parts remember of the precision they were made in."""
+    net.double()
+    for part in net.modules():
+        for key, value in vars(part).items():
+            if value is torch.float32:
+                setattr(part, key, torch.float64)
+
+
+def _with_rows(rows: torch.Tensor, n: int) -> torch.Tensor:
+    missing = n - len(rows)
+    if missing == 0:
+        return rows
+    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Use nequip without a change to the process.
+
+    Its first use seeds every generator, makes float64 torch's default and sets environment variables; loading
+    prints and warns.
+    """
+    environment = dict(os.environ)
+    dtype, state = torch.get_default_dtype(), torch.get_rng_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    sharing = torch.multiprocessing.get_sharing_strategy()
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_rng_state(state)
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.multiprocessing.set_sharing_strategy(sharing)
+        os.environ.clear()
+        os.environ.update(environment)
