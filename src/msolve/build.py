@@ -8,7 +8,9 @@ Checks here are those that need the potential; all others are made when the inpu
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mpi4py import MPI
 
@@ -19,6 +21,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference
 from msolve.assemble import Assembly, Body, couple, full_atomistic
 from msolve.config import (
     AffineLoad,
+    AnyPotential,
     BoundaryLoad,
     CalculatorPotential,
     Case,
@@ -201,11 +204,41 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
 
 def _potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, OrientedCrystal]:
     """The potential, and the crystal that it holds at rest; of a black box the ranges are measured in it."""
-    given = case.potential
+    given = case.crystal
+    names = given.elements if given.elements else (given.element,)
+    declared = given_potential(case.potential, [str(e) for e in names], case.path(""), local_rank)
+    crystal = _crystal(given, declared)
+    if not isinstance(declared, BlackBox):
+        return declared, crystal
+    known = examined(declared, crystal.crystal)
+    if "virial" in declared.gives and "virial" not in known.gives:
+        # What it calls a virial is none: the lattice has to be found from energies.
+        crystal = _crystal(given, known)
+    return known, crystal
+
+
+def given_potential(
+    given: AnyPotential, elements: Sequence[str], folder: Path, local_rank: int = 0
+) -> Potential:
+    """The potential that a section of an input gives. Rank-local.
+
+    Args:
+        given: The section.
+        elements: Elements of the crystal, for black boxes that are not told theirs.
+        folder: Where relative file names start.
+        local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in turn.
+
+    Returns:
+        The potential; of a black box what was declared of it, nothing measured.
+
+    Raises:
+        CaseError: It cannot be loaded.
+        UnsupportedError: Something it needs is missing.
+    """
     if isinstance(given, PotentialInput):
-        file = str(case.path(given.file)) if given.file else "toy"
+        file = str(folder / given.file) if given.file else "toy"
         try:
-            model = load_potential(file, given.kind, given.device, local_rank, given.precision)
+            return load_potential(file, given.kind, given.device, local_rank, given.precision)
         except CaseError as error:
             named = [f"potential.file = {given.file}: {problem}" for problem in error.problems]
             raise CaseError(named) if given.file and error.source != UNNAMED else error from None
@@ -213,31 +246,8 @@ def _potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, Orie
             if given.file is None or str(error).startswith("potential."):
                 raise
             raise UnsupportedError(f"potential.file = {given.file}: {error}") from None
-        return model, _crystal(case.crystal, model)
-    declared = _black_box(case)
-    crystal = _crystal(case.crystal, declared)
-    known = examined(declared, crystal.crystal)
-    if "virial" in declared.gives and "virial" not in known.gives:
-        # What it calls a virial is none: the lattice has to be found from energies.
-        crystal = _crystal(case.crystal, known)
-    return known, crystal
-
-
-def _law(case: Case, bulk: BulkCell | ForceBulkCell) -> Material:
-    """The continuum's law: the potential's own, or a polynomial in its place where the case asks for one."""
-    given = case.potential
-    if isinstance(given, CalculatorPotential) and given.tabulate is not None and case.coupled:
-        assert isinstance(bulk, ForceBulkCell)
-        return TabulatedLaw(bulk, given.tabulate)
-    return bulk
-
-
-def _black_box(case: Case) -> BlackBox:
-    given, crystal = case.potential, case.crystal
-    assert not isinstance(given, PotentialInput)
-    names = given.elements or (crystal.elements if crystal.elements else (crystal.element,))
-    numbers = list(dict.fromkeys(atomic_numbers[str(name)] for name in names))
-    folder = case.path("")
+    names = given.elements or elements
+    numbers = list(dict.fromkeys(atomic_numbers[name] for name in names))
     if isinstance(given, CalculatorPotential):
         from msolve.potentials.calculator import ase_calculator
 
@@ -247,6 +257,15 @@ def _black_box(case: Case) -> BlackBox:
     if isinstance(given, KimPotential):
         return kim_model(given.model, numbers)
     return lammps_pair_style(given.pair_style, given.pair_coeff, numbers, folder)
+
+
+def _law(case: Case, bulk: BulkCell | ForceBulkCell) -> Material:
+    """The continuum's law: the potential's own, or a polynomial in its place where the case asks for one."""
+    given = case.potential
+    if isinstance(given, CalculatorPotential) and given.tabulate is not None and case.coupled:
+        assert isinstance(bulk, ForceBulkCell)
+        return TabulatedLaw(bulk, given.tabulate)
+    return bulk
 
 
 def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
@@ -280,8 +299,13 @@ def _named_crystal(given: CrystalInput, number: int) -> Crystal:
     if given.structure == "triangular":
         # Layers so far apart that they do not meet: the crystal is flat.
         return Crystal.triangular(a, 20 * a, number)
-    make = {"bcc": Crystal.bcc, "fcc": Crystal.fcc, "diamond": Crystal.diamond}[given.structure]
-    return make(a, number)
+    return cubic_crystal(given.structure, number, a)
+
+
+def cubic_crystal(structure: str, number: int, a: float | None = None) -> Crystal:
+    """The crystal ``"bcc"``, ``"fcc"`` or ``"diamond"`` of lattice constant ``a`` [Å], by default a guess."""
+    make = {"bcc": Crystal.bcc, "fcc": Crystal.fcc, "diamond": Crystal.diamond}[structure]
+    return make(_guess(structure, number) if a is None else a, number)
 
 
 def _guess(structure: str, number: int) -> float:

@@ -36,11 +36,12 @@ DONE, BUG, BAD_INPUT, NOT_CONVERGED, NOT_WRITTEN = 0, 1, 2, 3, 4
 PATIENCE = 5.0
 """How long a failing rank waits for the others to fail as well before it ends them [s]."""
 
-VERBS = ("check", "restart", "info")
+VERBS = ("check", "restart", "info", "train")
 
 USAGE = """msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
        msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
-       msolve info FILE_OR_FOLDER"""
+       msolve info FILE_OR_FOLDER
+       msolve train potential TRAINING.yaml [--set KEY.PATH=VALUE ...]"""
 
 
 class UsageError(Exception):
@@ -94,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Atomistic-continuum mechanics of crystals with defects.",
         epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem is. "
         "'msolve restart DIR' goes on with an interrupted run, or with more load steps. 'msolve info' "
-        "says what a file or an output folder is. Start msolve under mpirun to use several ranks. All "
-        "keys: docs/input-reference.md.",
+        "says what a file or an output folder is. 'msolve train potential' makes a potential from a "
+        "reference. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="input file, folder or file")
     parser.add_argument(
@@ -119,8 +120,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     verb, names = (words[0], words[1:]) if words and words[0] in VERBS else ("run", words)
+    if verb == "train":
+        if not names or names[0] != "potential":
+            raise UsageError(
+                "only a potential can be trained: msolve train potential TRAINING.yaml"
+            )
+        names = names[1:]
     if not names:
-        wanted = {"restart": "the output folder of a run", "info": "a file or an output folder"}
+        wanted = {
+            "restart": "the output folder of a run",
+            "info": "a file or an output folder",
+            "train": "the input of the training",
+        }
         raise UsageError(f"name {wanted.get(verb, 'an input file')}")
     if len(names) > (2 if verb == "restart" else 1):
         raise UsageError(
@@ -134,6 +145,8 @@ def _work(
 ) -> int:
     if verb == "info":
         return _inform(Path(paths[0]), comm)
+    if verb == "train":
+        return _train(paths[0], arguments.overrides, comm)
     signals = _Signals()
     if verb in ("run", "restart"):
         signals.listen()
@@ -172,6 +185,32 @@ def _inform(path: Path, comm: MPI.Intracomm) -> int:
         if comm.rank == 0:
             show(path, Console(highlight=False))
     return DONE
+
+
+def _train(path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> int:
+    from msolve.config import load_training
+    from msolve.errors import UnsupportedError
+    from msolve.parallel import all_or_none
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _interrupt)
+    with all_or_none(comm, "reading the input"):
+        given = load_training(path, overrides)
+    if comm.size > 1:
+        raise UnsupportedError(
+            f"msolve train works on one rank, started on {comm.size}; start it without mpirun"
+        )
+    from msolve.train import train_potential
+
+    train_potential(given)
+    return DONE
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    from msolve.errors import Interrupted
+
+    signal.signal(number, signal.SIG_DFL)
+    raise Interrupted("stopped; the same command goes on, with the cells that are labelled", number)
 
 
 class _Signals:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,13 @@ CRACK: dict[str, Any] = {
 }
 BLACK_BOX: dict[str, Any] = {"kind": "ase", "calculator": "ase.calculators.lj:LennardJones"}
 
+TRAINING: dict[str, Any] = {
+    "crystal": {"structure": "bcc", "element": "W"},
+    "reference": {"kind": "eam", "file": "w.eam.alloy"},
+    "data": {"cells": [{"kind": "strained", "count": 2, "strain": "1 %"}]},
+    "model": {"kind": "mace", "arguments": {"max_num_epochs": 2}},
+}
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -62,6 +69,7 @@ class Bad:
         text: The deck itself, where it is no YAML mapping at all.
         files: Makes further files in the folder.
         words: The command line, ``DECK`` standing for the deck; by default that alone.
+        base: The good deck.
     """
 
     group: str
@@ -71,12 +79,13 @@ class Bad:
     text: str | bytes | None = None
     files: Callable[[Path], None] | None = None
     words: Sequence[str] = ("DECK",)
+    base: dict[str, Any] = field(default_factory=lambda: GOOD)
 
     def deck(self) -> bytes:
         """The input file."""
         if self.text is not None:
             return self.text if isinstance(self.text, bytes) else self.text.encode()
-        deck = copy.deepcopy(GOOD)
+        deck = copy.deepcopy(self.base)
         for path, value in (self.changes or {}).items():
             *parents, last = path.split(".")
             place = deck
@@ -576,6 +585,50 @@ def _rest() -> Iterator[Bad]:
     yield Bad(group, "no input named", "name an input file", words=())
 
 
+def _training() -> Iterator[Bad]:
+    group = "Training a potential"
+
+    def bad(name: str, says: str, changes: dict[str, Any]) -> Bad:
+        words = ("train", "potential", "DECK")
+        return Bad(group, name, says, changes, words=words, base=TRAINING)
+
+    def cells(**keys: Any) -> dict[str, Any]:
+        return {"data.cells": [{"count": 2, **keys}]}
+
+    yield Bad(group, "something else than a potential", "only a potential", words=("train", "DECK"))
+    yield Bad(group, "no training named", "name the input", words=("train", "potential"))
+    yield bad("no reference", "reference: missing", {"reference": None})
+    yield bad("a reference that is not there", "reference.file", {"reference.file": "no.eam.alloy"})
+    yield bad("a reference without file", "reference.file: missing", {"reference.file": None})
+    yield bad("no cells", "data.cells", {"data.cells": []})
+    yield bad("cells of an unknown kind", "there are", cells(kind="surfaces", planes=[[1, 0, 0]]))
+    yield bad("a surface without planes", "planes: missing", cells(kind="surface"))
+    yield bad(
+        "a front outside the crack plane",
+        "data.cells.0.front",
+        cells(kind="crack_tip", plane=[1, 1, 0], front=[1, 0, 1]),
+    )
+    yield bad(
+        "a span the wrong way round",
+        "data.cells.0.rattle",
+        cells(kind="rattled", rattle=["0.2 angstrom", "0.1 angstrom"]),
+    )
+    yield bad(
+        "two kinds of one name",
+        "data.cells.1.name",
+        {"data.cells": 2 * [{"kind": "rattled", "count": 2}]},
+    )
+    yield bad(
+        "nothing left to train on", "data.test = 0.7", {"data.test": 0.7, "data.validation": 0.3}
+    )
+    yield bad("an unknown trainer", "model.kind", {"model.kind": "mase"})
+    yield bad(
+        "a potential to report on that has no file",
+        "model.potential.file: missing",
+        {"model": {"kind": "existing", "potential": {"kind": "eam"}}},
+    )
+
+
 CASES = tuple(
     case
     for make in (
@@ -589,6 +642,7 @@ CASES = tuple(
         _meshes,
         _restarts,
         _rest,
+        _training,
     )
     for case in make()
 )

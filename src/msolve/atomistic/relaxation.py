@@ -60,7 +60,7 @@ def relax_atoms(
     Raises:
         ConvergenceError: They do not come to rest.
     """
-    evaluate = _energy_of(model, positions, numbers, cell, periodic)
+    evaluate = energy_of(model, positions, numbers, cell, periodic)
 
     def objective(u: Array) -> tuple[float, Array]:
         energy, gradient = evaluate(positions + u.reshape(-1, 3))
@@ -82,9 +82,10 @@ def relax_atoms(
     return Relaxed(float(found.fun), found.x.reshape(-1, 3), worst)
 
 
-def _energy_of(
+def energy_of(
     model: Potential, X: Array, numbers: IntArray, cell: Array, periodic: NDArray[np.bool_]
 ) -> Callable[[Array], tuple[float, Array]]:
+    """Energy [eV] and its gradient ``(n, 3)`` [eV/Å] as a function of the positions; lists are kept while they hold."""
     if isinstance(model, ForceModel):
         # Not the sum of its shares of the energy, which it may not give.
         return lambda y: cluster_energy(model, y, numbers, cell, periodic)

@@ -8,7 +8,12 @@ the same model. Nothing is built here: no potential is loaded, no mesh made, no 
 
 from msolve.config.case import Case
 from msolve.config.defects import Defect
-from msolve.config.loading import case_from_dict, load_case
+from msolve.config.loading import (
+    case_from_dict,
+    load_case,
+    load_training,
+    training_from_dict,
+)
 from msolve.config.loads import (
     AffineLoad,
     BodyForceInput,
@@ -19,6 +24,7 @@ from msolve.config.loads import (
     TractionInput,
 )
 from msolve.config.potentials import (
+    AnyPotential,
     CalculatorPotential,
     KimPotential,
     LammpsPotential,
@@ -38,9 +44,13 @@ from msolve.config.sections import (
     Output,
     Solver,
 )
+from msolve.config.training import AnyCells, AnyTraining, ExistingModel, MaceTraining, Training
 
 __all__ = [
     "AffineLoad",
+    "AnyCells",
+    "AnyPotential",
+    "AnyTraining",
     "BallCore",
     "BodyForceInput",
     "BoundaryLoad",
@@ -54,11 +64,13 @@ __all__ = [
     "CrystalInput",
     "Defect",
     "Domain",
+    "ExistingModel",
     "Handshake",
     "HeldInput",
     "KFieldLoad",
     "KimPotential",
     "LammpsPotential",
+    "MaceTraining",
     "Mesh",
     "Orientation",
     "Output",
@@ -69,7 +81,10 @@ __all__ = [
     "Strain",
     "StressIntensity",
     "TractionInput",
+    "Training",
     "case_from_dict",
     "load_case",
+    "load_training",
     "reference",
+    "training_from_dict",
 ]

@@ -13,6 +13,7 @@ from msolve.config.checks import problems_of
 from msolve.config.defects import Defect
 from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
 from msolve.config.potentials import AnyPotential
+from msolve.config.problems import Problems
 from msolve.config.regions import RegionsInput
 from msolve.config.sections import (
     Compare,
@@ -24,15 +25,6 @@ from msolve.config.sections import (
     Section,
     Solver,
 )
-
-
-class Problems(ValueError):
-    """Several problems, each told as ``key.path = value: what would do``."""
-
-    def __init__(self, problems: list[str]) -> None:
-        """Keep them apart; ``str`` joins them."""
-        self.problems = problems
-        super().__init__("; ".join(problems))
 
 
 class Case(Section):

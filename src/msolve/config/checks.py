@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msolve.config.loads import BoundaryLoad, KFieldLoad
-from msolve.config.potentials import Potential
+from msolve.config.potentials import AnyPotential, Potential
 
 if TYPE_CHECKING:
     from msolve.config.case import Case
@@ -65,16 +65,21 @@ def _crystal_problems(case: Case) -> list[str]:
     return problems
 
 
+def potential_problems(potential: AnyPotential, key: str) -> list[str]:
+    """What is wrong between the keys of a section that gives a potential; ``key`` is the section's path."""
+    if not isinstance(potential, Potential):
+        return []
+    if potential.kind != "toy" and potential.file is None:
+        return [f"{key}.file: missing; {key}.kind = {potential.kind} needs a file"]
+    if potential.kind == "toy" and potential.file is not None:
+        return [f"{key}.file = {potential.file}: not with {key}.kind = toy"]
+    return []
+
+
 def _file_problems(case: Case) -> list[str]:
-    potential, mesh, problems = case.potential, case.mesh, []
-    if isinstance(potential, Potential):
-        if potential.kind != "toy" and potential.file is None:
-            problems.append(
-                f"potential.file: missing; potential.kind = {potential.kind} needs a file"
-            )
-        if potential.kind == "toy" and potential.file is not None:
-            problems.append(f"potential.file = {potential.file}: not with potential.kind = toy")
-    elif case.coupling.method in ENERGY_METHODS:
+    potential, mesh = case.potential, case.mesh
+    problems = potential_problems(potential, "potential")
+    if not isinstance(potential, Potential) and case.coupling.method in ENERGY_METHODS:
         problems.append(
             f"coupling.method = {case.coupling.method}: blends site energies, and potential.kind = "
             f"{potential.kind} gives forces only; bqcf or atomistic would do"

@@ -12,14 +12,18 @@ import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from msolve.config.case import Case, Problems
+from msolve.config.case import Case
+from msolve.config.problems import Problems
 from msolve.config.sections import Section
+from msolve.config.training import Training
 from msolve.errors import CaseError
+
+Input = TypeVar("Input", Case, Training)
 
 _KINDS = {
     "bool": "true or false",
@@ -42,6 +46,18 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
     Raises:
         CaseError: The file cannot be read, or holds what cannot be run. All problems are listed.
     """
+    data = _mapping(path, "crystal, potential, domain, load")
+    return case_from_dict(data, overrides, folder=Path(path).parent, source=Path(path).name)
+
+
+def load_training(path: str | Path, overrides: Sequence[str] = ()) -> Training:
+    """Read the input of ``msolve train potential``; arguments and errors as for :func:`load_case`."""
+    data = _mapping(path, "crystal, reference, data, model")
+    return training_from_dict(data, overrides, folder=Path(path).parent, source=Path(path).name)
+
+
+def _mapping(path: str | Path, keys: str) -> dict[str, Any]:
+    """What the YAML file says, with its own name as the default of ``name``."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -58,9 +74,9 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
     if problems:
         raise CaseError(problems, path.name)
     if not isinstance(data, dict):
-        raise CaseError(["needs keys such as crystal, potential, domain, load"], path.name)
+        raise CaseError([f"needs keys such as {keys}"], path.name)
     data.setdefault("name", path.stem)
-    return case_from_dict(data, overrides, folder=path.parent, source=path.name)
+    return data
 
 
 def case_from_dict(
@@ -81,14 +97,31 @@ def case_from_dict(
     Raises:
         CaseError: It cannot be run. All problems are listed.
     """
+    return _validated(Case, data, overrides, Path(folder), source)
+
+
+def training_from_dict(
+    data: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    folder: str | Path = ".",
+    source: str = "training",
+) -> Training:
+    """Make a ``Training`` from a mapping; arguments and errors as for :func:`case_from_dict`."""
+    return _validated(Training, data, overrides, Path(folder), source)
+
+
+def _validated(
+    root: type[Input], data: Mapping[str, Any], overrides: Sequence[str], folder: Path, source: str
+) -> Input:
     changed = copy.deepcopy(dict(data))
     problems = [problem for change in overrides for problem in _apply(change, changed)]
     if problems:
         raise CaseError(problems, source)
     try:
-        return Case.model_validate(changed, context={"folder": Path(folder)})
+        return root.model_validate(changed, context={"folder": folder})
     except ValidationError as error:
-        problems = [line for one in error.errors() for line in _told(one)]
+        problems = [line for one in error.errors() for line in _told(one, root)]
         raise CaseError(dict.fromkeys(problems), source) from None
 
 
@@ -158,15 +191,15 @@ def _apply(change: str, data: dict[str, Any]) -> Iterator[str]:
         yield f"--set {change}: no such key in this file"
 
 
-def _told(error: Any) -> Iterator[str]:
+def _told(error: Any, root: type[Section]) -> Iterator[str]:
     """One of pydantic's errors in the words of the input; some hold several problems."""
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
-    path, section = _walk(error["loc"])
+    path, section = _walk(error["loc"], root)
     cause = context.get("error")
     if isinstance(cause, Problems):
         yield from cause.problems
     elif kind == "extra_forbidden":
-        yield f"{path}: no such key; {_nearest_key(path, section)}"
+        yield f"{path}: no such key; {_nearest_key(path, section, root)}"
     elif kind == "missing":
         yield f"{path}: missing; {_meaning(error['loc'][-1], section)}"
     elif kind == "union_tag_not_found":
@@ -197,12 +230,12 @@ def choices_of(section: type[Section]) -> tuple[str, ...]:
     return get_args(section.model_fields[key].annotation)
 
 
-def _walk(loc: Sequence[str | int]) -> tuple[str, list[type[Section]]]:
+def _walk(loc: Sequence[str | int], root: type[Section]) -> tuple[str, list[type[Section]]]:
     """Path as the user writes it, and the sections that its last key stands in.
 
     pydantic adds the chosen kind of a section to the path, which no input contains.
     """
-    inside: list[type[Section]] = [Case]
+    inside: list[type[Section]] = [root]
     here, path = inside, []
     for part in loc:
         fields = {name for section in here for name in section.model_fields}
@@ -221,13 +254,13 @@ def _walk(loc: Sequence[str | int]) -> tuple[str, list[type[Section]]]:
     return ".".join(path), inside
 
 
-def _nearest_key(path: str, inside: Sequence[type[Section]]) -> str:
+def _nearest_key(path: str, inside: Sequence[type[Section]], root: type[Section]) -> str:
     unknown = path.rsplit(".", 1)[-1]
     names = [name for section in inside for name in section.model_fields]
     close = difflib.get_close_matches(unknown, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    elsewhere = [known for known in _all_paths(Case) if known.rsplit(".", 1)[-1] == unknown]
+    elsewhere = [known for known in _all_paths(root) if known.rsplit(".", 1)[-1] == unknown]
     if ".".join(key for key in path.split(".") if not key.isdigit()) in elsewhere:
         return f"it belongs to another kind of {path.rsplit('.', 1)[0]}"
     if elsewhere:

@@ -15,6 +15,7 @@ from msolve.config.case import Case
 from msolve.config.loading import choices_of, sections_in
 from msolve.config.quantities import Accepts
 from msolve.config.sections import Section
+from msolve.config.training import Training
 from msolve.units import GRADIENT, LENGTH, STRAIN, STRESS_INTENSITY
 
 _INTRODUCTION = f"""\
@@ -35,6 +36,12 @@ An input is one YAML file. `msolve CASE.yaml` runs it, `msolve check CASE.yaml` 
 - Names of files are relative to the input file, the output folder to where the command runs.
 """
 
+_TRAINING = """\
+# Training a potential
+
+The input of `msolve train potential TRAINING.yaml` ([how](howto-train.md)). The same rules hold.
+"""
+
 
 def reference() -> str:
     """The page ``docs/input-reference.md``."""
@@ -48,15 +55,24 @@ def reference() -> str:
     parts.append("## At the top\n\n" + _table(_rows(plain, "")))
     for name, entry in Case.model_fields.items():
         parts += _sections(name, entry)
+    parts.append(_TRAINING)
+    plain = [(name, entry) for name, entry in Training.model_fields.items() if not _inner(entry)]
+    parts.append("## training: at the top\n\n" + _table(_rows(plain, "")))
+    for name, entry in Training.model_fields.items():
+        if name == "reference":
+            kinds = "A potential, given as the section `potential` of a deck. Must be given."
+            parts.append(f"## training: reference\n\n{kinds}\n")
+            continue
+        parts += _sections(name, entry, "training: ")
     return "\n".join(parts)
 
 
-def _sections(name: str, entry: FieldInfo) -> Iterator[str]:
+def _sections(name: str, entry: FieldInfo, before: str = "") -> Iterator[str]:
     choices = _inner(entry)
     for section in choices:
         kind = section.model_fields["kind"].annotation if len(choices) > 1 else None
         kinds = " or ".join(f"`kind: {word}`" for word in get_args(kind))
-        heading = f"## {name}" + (f" with {kinds}" if kinds else "")
+        heading = f"## {before}{name}" + (f" with {kinds}" if kinds else "")
         need = "" if not entry.is_required() else " Must be given."
         about = " ".join((section.__doc__ or "").split())
         yield f"{heading}\n\n{about}{need}\n\n{_table(_all_rows(section, f'{name}.'))}"
@@ -66,6 +82,10 @@ def _all_rows(section: type[Section], prefix: str) -> Iterator[tuple[str, str, s
     """Rows of a section and of the sections inside it, in order."""
     for name, entry in section.model_fields.items():
         inner = _inner(entry)
+        if prefix == "model." and name == "potential":
+            need, about = "must be given", entry.description or ""
+            yield f"`{prefix}{name}`", "section `potential` of a deck", need, about
+            continue
         if not inner:
             yield from _rows([(name, entry)], prefix)
             continue

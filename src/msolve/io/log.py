@@ -20,6 +20,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -69,7 +70,7 @@ class RunLog:
         self._title = title
         self._mode = "a" if append else "w"
         self._steps: list[Step] = []
-        self._now = Text()
+        self._now: RenderableType = Text()
         self._phase = ""
         self._told = time.monotonic()
         width = _terminal_width(n_ranks)
@@ -164,6 +165,23 @@ class RunLog:
             self._told = now
             self._console.print(f"    {line}")
 
+    def counted(self, what: str, done: int, total: int) -> None:
+        """How many of something are done; drawn as a bar on a terminal."""
+        if not self._speaks:
+            return
+        now = time.monotonic()
+        if self._live is not None:
+            row = Table.grid(padding=(0, 2))
+            row.add_row(
+                Text(f"{self._phase}  {what}", style="cyan"),
+                ProgressBar(total=total, completed=done, width=30),
+                Text(f"{done} of {total}"),
+            )
+            self._show(row)
+        elif now - self._told > QUIET_SECONDS:
+            self._told = now
+            self._console.print(f"    {what}: {done} of {total}")
+
     def step(self, step: Step) -> None:
         """Add a load step to the table."""
         self._steps.append(step)
@@ -197,7 +215,7 @@ class RunLog:
         """As an observer of load steps."""
         self.step(step)
 
-    def _show(self, now: Text) -> None:
+    def _show(self, now: RenderableType) -> None:
         self._now = now
         if self._live is not None:
             self._live.update(self._render())

@@ -1,0 +1,294 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Training: cells and labels obey their laws, nothing is computed twice, a report on the reference shows no error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.calculator import Calculator, all_changes
+from ase.io import read
+from ase.phonons import Phonons
+
+from bodies import EAM4, eam4, silicon
+from msolve.atomistic import cluster_energy
+from msolve.config import training_from_dict
+from msolve.crystal import Crystal
+from msolve.errors import CaseError, ConvergenceError
+from msolve.potentials.rest import relaxed_lattice
+from msolve.properties import phonon_frequencies
+from msolve.train import train_potential
+from msolve.train.cells import Maker
+from msolve.train.comparison import path_of_waves
+from msolve.train.labels import ENERGY, FORCES, KIND, STRESS, evaluate, label, labelled
+
+RECIPE = {
+    "name": "tiny",
+    "seed": 4,
+    "crystal": {"structure": "bcc", "element": "W"},
+    "reference": {"kind": "eam", "file": str(EAM4)},
+    "data": {
+        "test": 0.5,
+        "validation": 0.0,
+        "cells": [
+            {"kind": "strained", "count": 4, "strain": "2 %"},
+            {"kind": "volume", "count": 2},
+            {"kind": "rattled", "count": 2},
+            {"kind": "vacancy", "count": 4, "cubes": 2},
+            {"kind": "surface", "count": 6, "planes": [[1, 0, 0], [1, 1, 1]]},
+            {"kind": "opened", "count": 2, "planes": [[1, 1, 0]]},
+            {"kind": "crack_tip", "count": 4, "plane": [1, 1, 0], "front": [0, 0, 1]},
+        ],
+    },
+    "model": {"kind": "existing", "potential": {"kind": "eam", "file": str(EAM4)}},
+    "report": {"vacancy": 2, "phonons": 2},
+}
+KINDS = training_from_dict(RECIPE).data.cells
+
+
+@pytest.fixture(scope="module")
+def tungsten():
+    return Maker(relaxed_lattice(eam4(), Crystal.bcc(3.15, 74)), eam4(), 12.0)
+
+
+@pytest.fixture(scope="module")
+def diamond():
+    return Maker(relaxed_lattice(silicon(), Crystal.diamond(5.4, 14)), silicon(), 12.0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_a_cell_follows_from_seed_name_and_number(kind, tungsten):
+    cell = tungsten.make(kind, 1, seed=3)
+    again = Maker(tungsten.crystal, tungsten.reference, 12.0).make(kind, 1, seed=3)
+    np.testing.assert_array_equal(cell.positions, again.positions)
+    assert cell.info[KIND] == kind.kind
+    for other in (tungsten.make(kind, 2, seed=3), tungsten.make(kind, 1, seed=4)):
+        differs = len(other) != len(cell) or np.abs(other.positions - cell.positions).max() > 1e-4
+        assert differs or np.abs(other.cell.array - cell.cell.array).max() > 1e-4
+
+
+@pytest.mark.parametrize("crystal", ["tungsten", "diamond"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_labels_are_derivatives_of_the_energy(kind, crystal, request):
+    maker = request.getfixturevalue(crystal)
+    atoms = label(maker.reference, maker.make(kind, 0, seed=1))
+    rng, h = np.random.default_rng(0), 1e-4
+    move, strain = rng.normal(size=atoms.positions.shape), rng.normal(size=(3, 3))
+    strain += strain.T
+
+    def energy(t, s):
+        changed = atoms.copy()
+        changed.positions += t * move
+        changed.set_cell(changed.cell.array @ (np.eye(3) + s * strain), scale_atoms=True)
+        return evaluate(maker.reference, changed).energy
+
+    power = (energy(h, 0) - energy(-h, 0)) / (2 * h)
+    assert -np.sum(atoms.arrays[FORCES] * move) == pytest.approx(power, rel=2e-4, abs=2e-5)
+    work = (energy(0, h) - energy(0, -h)) / (2 * h)
+    stress = atoms.info[STRESS].reshape(3, 3)
+    assert atoms.get_volume() * np.sum(stress * strain) == pytest.approx(work, rel=2e-3, abs=2e-4)
+
+
+def test_kinds_are_what_they_say(tungsten):
+    perfect = evaluate(eam4(), tungsten.make(KINDS[0].model_copy(update={"strain": 0.0}), 0, 1))
+    assert perfect.energy / 2 == pytest.approx(-8.9, abs=1e-4)
+    assert np.abs(perfect.virial).max() < 1e-5
+    by_kind = {kind.kind: kind for kind in KINDS}
+    assert [len(tungsten.make(by_kind["vacancy"], k, 1)) for k in range(3)] == [14, 15, 15]
+    slab = tungsten.make(by_kind["surface"], 0, 1)
+    heights = np.sort(slab.positions[:, 1])
+    gap = slab.cell[1, 1] - (heights[-1] - heights[0])
+    assert gap > 12.0
+    assert np.diff(heights).max() < 2.5  # no other gap
+    tip = tungsten.make(by_kind["crack_tip"].model_copy(update={"K": (1.0, 1.0)}), 0, 1)
+    x, y, _ = (tip.positions - tip.positions.mean(axis=0)).T
+    behind, ahead = (np.diff(np.sort(y[mask])).max() for mask in (x < -6, x > 6))
+    # At 7 Å behind the tip the flanks stand 1.2 Å further apart than layers 2.2 Å; ahead they are layers.
+    assert behind > 2.9
+    assert ahead < 2.5
+
+
+def test_labelled_cells_are_computed_once(tmp_path, tungsten):
+    path, made = tmp_path / "kind.extxyz", []
+
+    def make(index):
+        made.append(index)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return label(eam4(), tungsten.make(KINDS[2], index, seed=1))
+
+    with pytest.raises(KeyboardInterrupt):
+        labelled(path, "here", 5, make)
+    with path.open("a") as file:
+        file.write("16\nLattice=")  # a cell that was being written
+    cells = labelled(path, "here", 5, make)
+    assert made == [0, 1, 2, 3, 3, 4]
+    again = labelled(path, "here", 5, make)
+    assert len(made) == 6
+    for one, other in zip(cells, again, strict=True):
+        np.testing.assert_array_equal(one.positions, other.positions)
+        np.testing.assert_array_equal(one.arrays[FORCES], other.arrays[FORCES])
+        assert one.info[ENERGY] == other.info[ENERGY]
+    fresh = label(eam4(), tungsten.make(KINDS[2], 3, seed=1))
+    np.testing.assert_allclose(cells[3].arrays[FORCES], fresh.arrays[FORCES], atol=1e-7)
+    assert len(read(path, ":")) == 5  # as other programs see it
+    assert len(labelled(path, "here", 6, make)) == 6
+    assert made[6:] == [5]  # more of them cost only the new ones
+    labelled(path, "elsewhere", 2, make)
+    assert made[7:] == [0, 1]
+
+
+class Ours(Calculator):
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        energy, gradient = cluster_energy(
+            self.model, atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+        )
+        self.results = {"energy": energy, "forces": -gradient}
+
+
+@pytest.mark.parametrize("crystal", ["tungsten", "diamond"])
+def test_phonons_are_those_of_ase(crystal, request, tmp_path, monkeypatch):
+    from ase import Atoms, units
+
+    monkeypatch.chdir(tmp_path)
+    maker = request.getfixturevalue(crystal)
+    lattice, a = maker.crystal, maker.crystal.axes[0, 0]
+    waves, corners = path_of_waves("bcc" if lattice.n_basis == 1 else "diamond", 2)
+    assert corners[0] == (0, "Γ")
+    ours = phonon_frequencies(maker.reference, lattice, waves, 2)
+    # A supercell of primitive cells large enough for all forces: frequencies are those of the crystal itself,
+    # ours those of a cell of 2 cubes; the same where the wave fits both.
+    primitive = Atoms(
+        numbers=lattice.numbers, cell=lattice.cell, scaled_positions=lattice.basis, pbc=True
+    )
+    phonons = Phonons(primitive, Ours(maker.reference), supercell=(6, 6, 6), delta=1e-3)
+    phonons.run()
+    phonons.read(acoustic=False)
+    theirs = phonons.band_structure(waves / a @ lattice.cell.T, verbose=False)
+    in_thz = np.sort(np.real(theirs), axis=1) * 1e-12 * units._e / units._hplanck
+    assert np.abs(ours[0, :3]).max() < 2e-3  # translations cost nothing
+    np.testing.assert_allclose(ours[1:], in_thz[1:], atol=5e-3)
+    assert ours[corners[1][0]].min() > 3.0  # the zone boundary
+
+
+def test_waves_that_do_not_fit_are_refused(tungsten):
+    with pytest.raises(ValueError, match="multiples of 1/2"):
+        phonon_frequencies(eam4(), tungsten.crystal, [[0.3, 0, 0]], 2)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    output = {"directory": str(folder / "out")}
+    train_potential(training_from_dict(RECIPE | {"output": output}))
+    return folder / "out", json.loads((folder / "out/report.json").read_text())
+
+
+def test_the_reference_has_no_error_against_itself(reported):
+    folder, report = reported
+    assert report["sets"]["train"]["cells"] + report["sets"]["test"]["cells"] == 24
+    rows = report["test_errors_rms"]
+    assert list(rows) == [*(kind["kind"] for kind in RECIPE["data"]["cells"]), "all"]
+    for row in rows.values():
+        assert max(row[key] for key in ("energy", "forces", "stress")) < 1e-3  # digits in the files
+    assert report["properties"]["model"] == pytest.approx(report["properties"]["truth"], rel=1e-9)
+    assert report["phonons"]["error_rms"] < 1e-6
+    assert report["properties"]["truth"]["C11"] == pytest.approx(523.0, rel=1e-3)  # published
+    text = (folder / "report.md").read_text()
+    assert "| C44 | 160.8" in text
+    for picture in ("parity.png", "phonons.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_going_on_computes_no_label(reported, monkeypatch):
+    folder, report = reported
+
+    def never(*arguments):
+        raise AssertionError("computed twice")
+
+    monkeypatch.setattr("msolve.train.workflow.label", never)
+    train_potential(training_from_dict(RECIPE | {"output": {"directory": str(folder)}}))
+    again = json.loads((folder / "report.json").read_text())
+    assert again["test_errors_rms"] == report["test_errors_rms"]
+    changed = training_from_dict(RECIPE | {"output": {"directory": str(folder)}, "seed": 5})
+    with pytest.raises(AssertionError, match="computed twice"):
+        train_potential(changed)
+
+
+def test_a_reference_for_another_element(tmp_path):
+    changed = RECIPE | {
+        "crystal": {"structure": "fcc", "element": "Cu"},
+        "output": {"directory": str(tmp_path)},
+    }
+    with pytest.raises(CaseError, match=r"crystal\.element = Cu"):
+        train_potential(training_from_dict(changed))
+
+
+def mace_recipe(folder, **changes):
+    arguments = {
+        "model": "ScaleShiftMACE", "r_max": 4.0, "num_radial_basis": 4, "radial_MLP": "[8]",
+        "num_interactions": 1, "hidden_irreps": "4x0e", "MLP_irreps": "4x0e", "max_ell": 1,
+        "correlation": 1, "E0s": "{74: 0.0}", "loss": "stress", "batch_size": 4, "lr": 0.02,
+        "valid_batch_size": 4, "max_num_epochs": 2, "default_dtype": "float32",
+    }  # fmt: skip
+    model = {
+        "kind": "mace",
+        "arguments": arguments | changes,
+        "later_stages": [{"max_num_epochs": 4, "lr": 0.001}],
+    }
+    data = RECIPE["data"] | {"test": 0.25, "validation": 0.25}
+    report = {"vacancy": 0, "phonons": 0}
+    output = {"directory": str(folder)}
+    return RECIPE | {"model": model, "data": data, "report": report, "output": output}
+
+
+def test_arguments_that_mace_does_not_know(tmp_path):
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    with pytest.raises(CaseError, match=r"(?s)model\.arguments: mace_run_train.*\n.*stages\.0"):
+        train_potential(training_from_dict(mace_recipe(tmp_path, colour="red")))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_mace_is_trained_in_stages_and_goes_on_after_a_kill(tmp_path):
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    out, deck = tmp_path / "out", tmp_path / "deck.yaml"
+    deck.write_text(json.dumps(mace_recipe(out)))
+    source = str(Path(__file__).parents[2] / "src")
+    command = [sys.executable, "-m", "msolve.cli", "train", "potential", str(deck)]
+    program = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": source}, stderr=subprocess.PIPE, text=True
+    )
+    stages, deadline = out / "work/stages.json", time.monotonic() + 120
+    while not (stages.is_file() and json.loads(stages.read_text())["begun"] == 1):
+        assert program.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    program.send_signal(signal.SIGTERM)
+    assert program.communicate(timeout=30)[1].count("goes on") == 1
+    assert program.returncode == 128 + signal.SIGTERM
+    first_stage = (out / "work/stage_0.log").read_bytes()
+    labels = (out / "cells/rattled.extxyz").stat().st_mtime_ns
+
+    try:
+        train_potential(training_from_dict(json.loads(deck.read_text())))
+    except ConvergenceError as error:  # so few epochs need not give a crystal
+        assert "no stress-free lattice" in str(error) or "no minimum" in str(error)
+    assert (out / "work/stage_0.log").read_bytes() == first_stage
+    assert (out / "cells/rattled.extxyz").stat().st_mtime_ns >= labels
+    assert json.loads(stages.read_text())["done"] == 1
+    assert (out / "tiny.model").stat().st_size > 10_000
