@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""From a ``Case`` to objects: crystal, potential, load, regions, mesh, and the assembled problem.
+"""From a ``Case`` to objects: load, regions, mesh, and the assembled problem.
 
 Checks here are those that need the potential; all others are made when the input is read.
 """
@@ -8,40 +8,31 @@ Checks here are those that need the potential; all others are made when the inpu
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
 from msolve.assemble import Assembly, Body, couple, full_atomistic
 from msolve.config import (
     AffineLoad,
-    AnyPotential,
     BoundaryLoad,
     CalculatorPotential,
     Case,
-    CrystalInput,
     KFieldLoad,
-    KimPotential,
 )
-from msolve.config import Potential as PotentialInput
 from msolve.continuum.energy import Material
-from msolve.crystal import Crystal, OrientedCrystal
-from msolve.errors import UNNAMED, CaseError, UnsupportedError
+from msolve.errors import CaseError
+from msolve.given import potential_and_crystal
 from msolve.handshake.slab import Slab, relax_slab
 from msolve.io.meshes import MeshData, Slit, ball_mesh, disc_mesh, size_warnings
 from msolve.loads import KField, Zero
 from msolve.parallel import all_or_none
-from msolve.potentials import Potential, load_potential
-from msolve.potentials.blackbox import BlackBox, examined
 from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.bulk_forces import ForceBulkCell
-from msolve.potentials.rest import elastic_constants, relaxed_lattice
+from msolve.potentials.rest import elastic_constants
 from msolve.potentials.tabulated import TabulatedLaw
 from msolve.regions import Ball, Grown, Regions
 from msolve.tagged import read_tagged, user_mesh
@@ -119,7 +110,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
     local_rank = node.rank  # ranks of a node take its GPUs in turn
     node.Free()
     with all_or_none(comm, "preparing the crystal and its potential"):
-        model, crystal = _potential_and_crystal(case, local_rank)
+        model, crystal = potential_and_crystal(case, local_rank)
         bulk = cauchy_born(model, crystal)
         C = elastic_constants(bulk)
         crack = case.defect.kind == "crack"
@@ -202,63 +193,6 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
     )
 
 
-def _potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, OrientedCrystal]:
-    """The potential, and the crystal that it holds at rest; of a black box the ranges are measured in it."""
-    given = case.crystal
-    names = given.elements if given.elements else (given.element,)
-    declared = given_potential(case.potential, [str(e) for e in names], case.path(""), local_rank)
-    crystal = _crystal(given, declared)
-    if not isinstance(declared, BlackBox):
-        return declared, crystal
-    known = examined(declared, crystal.crystal)
-    if "virial" in declared.gives and "virial" not in known.gives:
-        # What it calls a virial is none: the lattice has to be found from energies.
-        crystal = _crystal(given, known)
-    return known, crystal
-
-
-def given_potential(
-    given: AnyPotential, elements: Sequence[str], folder: Path, local_rank: int = 0
-) -> Potential:
-    """The potential that a section of an input gives. Rank-local.
-
-    Args:
-        given: The section.
-        elements: Elements of the crystal, for black boxes that are not told theirs.
-        folder: Where relative file names start.
-        local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in turn.
-
-    Returns:
-        The potential; of a black box what was declared of it, nothing measured.
-
-    Raises:
-        CaseError: It cannot be loaded.
-        UnsupportedError: Something it needs is missing.
-    """
-    if isinstance(given, PotentialInput):
-        file = str(folder / given.file) if given.file else "toy"
-        try:
-            return load_potential(file, given.kind, given.device, local_rank, given.precision)
-        except CaseError as error:
-            named = [f"potential.file = {given.file}: {problem}" for problem in error.problems]
-            raise CaseError(named) if given.file and error.source != UNNAMED else error from None
-        except UnsupportedError as error:
-            if given.file is None or str(error).startswith("potential."):
-                raise
-            raise UnsupportedError(f"potential.file = {given.file}: {error}") from None
-    names = given.elements or elements
-    numbers = list(dict.fromkeys(atomic_numbers[name] for name in names))
-    if isinstance(given, CalculatorPotential):
-        from msolve.potentials.calculator import ase_calculator
-
-        return ase_calculator(given.calculator, given.arguments, numbers, given.cutoff, folder)
-    from msolve.potentials.lammps import kim_model, lammps_pair_style
-
-    if isinstance(given, KimPotential):
-        return kim_model(given.model, numbers)
-    return lammps_pair_style(given.pair_style, given.pair_coeff, numbers, folder)
-
-
 def _law(case: Case, bulk: BulkCell | ForceBulkCell) -> Material:
     """The continuum's law: the potential's own, or a polynomial in its place where the case asks for one."""
     given = case.potential
@@ -266,57 +200,6 @@ def _law(case: Case, bulk: BulkCell | ForceBulkCell) -> Material:
         assert isinstance(bulk, ForceBulkCell)
         return TabulatedLaw(bulk, given.tabulate)
     return bulk
-
-
-def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
-    relax = given.lattice_constant == "from_potential"
-    if given.structure == "cell":
-        assert given.cell and given.basis and given.elements
-        numbers = [atomic_numbers[e] for e in given.elements]
-        crystal = Crystal.from_cell(given.cell, given.basis, numbers)
-    else:
-        assert given.element is not None
-        crystal = _named_crystal(given, atomic_numbers[given.element])
-    unknown = sorted({int(n) for n in crystal.numbers} - model.numbers)
-    if unknown:
-        key = "crystal.elements" if given.structure == "cell" else "crystal.element"
-        strange = ", ".join(chemical_symbols[number] for number in unknown)
-        known = ", ".join(chemical_symbols[number] for number in sorted(model.numbers))
-        raise CaseError([f"{key} = {strange}: the potential {model.name} was made for {known}"])
-    if relax:
-        crystal = relaxed_lattice(model, crystal)
-    turn = given.orientation
-    return crystal.oriented(turn.x1, turn.x2, turn.x3)
-
-
-def _named_crystal(given: CrystalInput, number: int) -> Crystal:
-    a = given.lattice_constant
-    if not isinstance(a, float):
-        a = _guess(given.structure, number)
-    if given.structure in ("hcp", "hexagonal"):
-        c = given.c if isinstance(given.c, float) else a * np.sqrt(8 / 3)
-        return (Crystal.hcp if given.structure == "hcp" else Crystal.hexagonal)(a, c, number)
-    if given.structure == "triangular":
-        # Layers so far apart that they do not meet: the crystal is flat.
-        return Crystal.triangular(a, 20 * a, number)
-    return cubic_crystal(given.structure, number, a)
-
-
-def cubic_crystal(structure: str, number: int, a: float | None = None) -> Crystal:
-    """The crystal ``"bcc"``, ``"fcc"`` or ``"diamond"`` of lattice constant ``a`` [Å], by default a guess."""
-    make = {"bcc": Crystal.bcc, "fcc": Crystal.fcc, "diamond": Crystal.diamond}[structure]
-    return make(_guess(structure, number) if a is None else a, number)
-
-
-def _guess(structure: str, number: int) -> float:
-    """A lattice constant to start the relaxation from [Å]."""
-    if structure == "triangular":
-        return 1.0
-    known = reference_states[number]
-    if known is not None and known.get("symmetry") == structure:
-        return float(known["a"])
-    neighbours = {"bcc": np.sqrt(3) / 2, "fcc": np.sqrt(0.5), "diamond": np.sqrt(3) / 4}
-    return float(2 * covalent_radii[number] / neighbours.get(structure, 1.0))
 
 
 def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) -> Setup:

@@ -19,10 +19,10 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from pydantic import TypeAdapter
 
-from msolve.build import cubic_crystal, given_potential
 from msolve.config import AnyPotential, Training
 from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
+from msolve.given import cubic_crystal, given_potential
 from msolve.io.files import output_error, write_whole
 from msolve.io.log import RunLog
 from msolve.potentials import Potential, SiteModel

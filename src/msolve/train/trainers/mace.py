@@ -24,7 +24,7 @@ from ase.io import write
 from msolve.config import MaceTraining
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.io.files import whole, write_whole
-from msolve.potentials.mace import quiet_import
+from msolve.potentials.mace_import import quiet_import
 from msolve.train.labels import ENERGY, FORCES, STRESS
 from msolve.train.trainers import Task, Trained
 

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""From sections of an input to a potential and the crystal that it holds at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
+
+from msolve.config import (
+    AnyPotential,
+    CalculatorPotential,
+    Case,
+    CrystalInput,
+    KimPotential,
+)
+from msolve.config import Potential as PotentialInput
+from msolve.crystal import Crystal, OrientedCrystal
+from msolve.errors import UNNAMED, CaseError, UnsupportedError
+from msolve.potentials import Potential, load_potential
+from msolve.potentials.blackbox import BlackBox, examined
+from msolve.potentials.rest import relaxed_lattice
+
+
+def potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, OrientedCrystal]:
+    """The potential, and the crystal that it holds at rest; of a black box the ranges are measured in it."""
+    given = case.crystal
+    names = given.elements if given.elements else (given.element,)
+    declared = given_potential(case.potential, [str(e) for e in names], case.path(""), local_rank)
+    crystal = _crystal(given, declared)
+    if not isinstance(declared, BlackBox):
+        return declared, crystal
+    known = examined(declared, crystal.crystal)
+    if "virial" in declared.gives and "virial" not in known.gives:
+        # What it calls a virial is none: the lattice has to be found from energies.
+        crystal = _crystal(given, known)
+    return known, crystal
+
+
+def given_potential(
+    given: AnyPotential, elements: Sequence[str], folder: Path, local_rank: int = 0
+) -> Potential:
+    """The potential that a section of an input gives. Rank-local.
+
+    Args:
+        given: The section.
+        elements: Elements of the crystal, for black boxes that are not told theirs.
+        folder: Where relative file names start.
+        local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in turn.
+
+    Returns:
+        The potential; of a black box what was declared of it, nothing measured.
+
+    Raises:
+        CaseError: It cannot be loaded.
+        UnsupportedError: Something it needs is missing.
+    """
+    if isinstance(given, PotentialInput):
+        file = str(folder / given.file) if given.file else "toy"
+        try:
+            return load_potential(file, given.kind, given.device, local_rank, given.precision)
+        except CaseError as error:
+            named = [f"potential.file = {given.file}: {problem}" for problem in error.problems]
+            raise CaseError(named) if given.file and error.source != UNNAMED else error from None
+        except UnsupportedError as error:
+            if given.file is None or str(error).startswith("potential."):
+                raise
+            raise UnsupportedError(f"potential.file = {given.file}: {error}") from None
+    names = given.elements or elements
+    numbers = list(dict.fromkeys(atomic_numbers[name] for name in names))
+    if isinstance(given, CalculatorPotential):
+        from msolve.potentials.calculator import ase_calculator
+
+        return ase_calculator(given.calculator, given.arguments, numbers, given.cutoff, folder)
+    from msolve.potentials.lammps import kim_model, lammps_pair_style
+
+    if isinstance(given, KimPotential):
+        return kim_model(given.model, numbers)
+    return lammps_pair_style(given.pair_style, given.pair_coeff, numbers, folder)
+
+
+def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
+    relax = given.lattice_constant == "from_potential"
+    if given.structure == "cell":
+        assert given.cell and given.basis and given.elements
+        numbers = [atomic_numbers[e] for e in given.elements]
+        crystal = Crystal.from_cell(given.cell, given.basis, numbers)
+    else:
+        assert given.element is not None
+        crystal = _named_crystal(given, atomic_numbers[given.element])
+    unknown = sorted({int(n) for n in crystal.numbers} - model.numbers)
+    if unknown:
+        key = "crystal.elements" if given.structure == "cell" else "crystal.element"
+        strange = ", ".join(chemical_symbols[number] for number in unknown)
+        known = ", ".join(chemical_symbols[number] for number in sorted(model.numbers))
+        raise CaseError([f"{key} = {strange}: the potential {model.name} was made for {known}"])
+    if relax:
+        crystal = relaxed_lattice(model, crystal)
+    turn = given.orientation
+    return crystal.oriented(turn.x1, turn.x2, turn.x3)
+
+
+def _named_crystal(given: CrystalInput, number: int) -> Crystal:
+    a = given.lattice_constant
+    if not isinstance(a, float):
+        a = _guess(given.structure, number)
+    if given.structure in ("hcp", "hexagonal"):
+        c = given.c if isinstance(given.c, float) else a * np.sqrt(8 / 3)
+        return (Crystal.hcp if given.structure == "hcp" else Crystal.hexagonal)(a, c, number)
+    if given.structure == "triangular":
+        # Layers so far apart that they do not meet: the crystal is flat.
+        return Crystal.triangular(a, 20 * a, number)
+    return cubic_crystal(given.structure, number, a)
+
+
+def cubic_crystal(structure: str, number: int, a: float | None = None) -> Crystal:
+    """The crystal ``"bcc"``, ``"fcc"`` or ``"diamond"`` of lattice constant ``a`` [Å], by default a guess."""
+    make = {"bcc": Crystal.bcc, "fcc": Crystal.fcc, "diamond": Crystal.diamond}[structure]
+    return make(_guess(structure, number) if a is None else a, number)
+
+
+def _guess(structure: str, number: int) -> float:
+    """A lattice constant to start the relaxation from [Å]."""
+    if structure == "triangular":
+        return 1.0
+    known = reference_states[number]
+    if known is not None and known.get("symmetry") == structure:
+        return float(known["a"])
+    neighbours = {"bcc": np.sqrt(3) / 2, "fcc": np.sqrt(0.5), "diamond": np.sqrt(3) / 4}
+    return float(2 * covalent_radii[number] / neighbours.get(structure, 1.0))
