@@ -12,7 +12,16 @@ import sys
 import time
 from pathlib import Path
 
-STUDIES = ("startup", "potential_share", "ranks", "memory", "against_lammps")
+STUDIES = (
+    "startup",
+    "potential_share",
+    "ranks",
+    "memory",
+    "against_lammps",
+    "peers",
+    "scaling",
+    "represented",
+)
 
 
 def main() -> int:

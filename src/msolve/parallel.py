@@ -80,6 +80,9 @@ class Halo:
         ghost_owner: Rank that owns each copy, shape ``(n_ghost,)``.
         ghost_remote_index: Index of each copy among its owner's rows, shape ``(n_ghost,)``.
 
+    Attributes:
+        sent: Bytes that this rank has sent so far.
+
     Raises:
         ValueError: An index lies outside its owner's rows.
 
@@ -95,6 +98,7 @@ class Halo:
         self.comm = comm
         self.n_owned = int(n_owned)
         self.n_ghost = len(owner)
+        self.sent = 0
         self._order = np.argsort(owner, kind="stable")
         self._receive_counts = np.bincount(owner, minlength=comm.size).astype(np.int64)
         self._send_counts = np.empty_like(self._receive_counts)
@@ -150,6 +154,7 @@ class Halo:
         received = np.empty((int(n_receive.sum()), *send.shape[1:]), dtype=send.dtype)
         if self.comm.size > 1:
             self.comm.Alltoallv([send, n_send * width], [received, n_receive * width])
+            self.sent += send.nbytes
         else:
             received[...] = send
         return received

@@ -46,8 +46,22 @@ def test_mace_comes_without_its_trainer_and_does_not_keep_it_away():
     assert "mace.tools.train" in imported(calculator, TRAINER)
 
 
+def test_the_benchmark_for_gpus_runs_without_finite_elements(tmp_path):
+    out = tmp_path / "gpu.json"
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['gpu.py', '--device', 'cpu', '--largest', '8', '--out', {str(out)!r}]\n"
+        "runpy.run_path('benchmarks/gpu.py', run_name='__main__')\n"
+    )
+    assert imported(code, {"dolfinx", "petsc4py", "slepc4py", "gmsh", "pydantic"}) == set()
+    rows = json.loads(out.read_text())["rows"]
+    assert rows and all(row["atoms"] == 1024 and row["seconds"] > 0 for row in rows)
+    energies = [row["energy_per_atom"] for row in rows if row["potential"] == "MACE"]
+    assert not energies or abs(energies[0] / energies[1] - 1) < 1e-5
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["startup", "potential_share", "ranks", "memory"])
+@pytest.mark.parametrize("name", ["startup", "potential_share", "ranks", "memory", "peers", "scaling", "represented"])
 def test_benchmarks_run(name):
     rows = importlib.import_module(name).study(quick=True)
     assert rows

@@ -18,6 +18,7 @@ from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo, bisect_owners
 from msolve.potentials.clock import Clock
 from msolve.potentials.engine import Linearisation, site_energies, weighted_energy
+from msolve.potentials.exchange import RankExchange
 from msolve.potentials.protocol import ForceModel, Potential, SiteModel
 
 Array = NDArray[np.float64]
@@ -114,6 +115,12 @@ class AtomisticPatch:
     def halo(self) -> Halo:
         """Exchange between the owned atoms and their copies on other ranks."""
         return self._lists.halo
+
+    @property
+    def sent(self) -> int:
+        """Bytes that this rank has sent with the present lists: positions, gradients, features."""
+        features = [c.halo.halo for c in self._selections if isinstance(c.halo, RankExchange)]
+        return sum(halo.sent for halo in [self.halo, *features])
 
     def needs_rebuild(self, positions: Array) -> bool:
         """Tell whether some atom has moved too far for the present lists.
