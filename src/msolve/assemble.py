@@ -18,6 +18,7 @@ from scipy import spatial
 
 from msolve.atomistic import Patch, share_atoms
 from msolve.continuum.energy import Material, StoredEnergy
+from msolve.continuum.pooled import PooledLaw
 from msolve.continuum.space import build_space
 from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_terms
 from msolve.crystal import OrientedCrystal, Sites
@@ -28,7 +29,7 @@ from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.loading import Scene, loads_on
 from msolve.loads import BoundaryLoads
-from msolve.parallel import bisect_owners
+from msolve.parallel import Pools, bisect_owners
 from msolve.placement import Displacement, Placement
 from msolve.potentials import ForceModel, Potential
 from msolve.problem import CoupledProblem
@@ -64,6 +65,7 @@ class Body:
         components: Displacement components, 2 for purely planar crystals.
         gdim: Dimension of the mesh: 2, periodic along the front, or 3.
         loads: What acts on the named parts of the mesh, instead of the far field on its outer boundary.
+        pools: Ranks that evaluate the potential for others; every rank does for itself by default.
     """
 
     crystal: OrientedCrystal
@@ -82,6 +84,7 @@ class Body:
     gdim: int = 2
     loads: BoundaryLoads | None = None
     voids: tuple[Shape, ...] = ()
+    pools: Pools | None = None
 
     @property
     def radius(self) -> float:
@@ -212,7 +215,9 @@ def couple(
         thickness=body.period or 1.0,
         degree=degree,
     )
-    stored = StoredEnergy(space, body.material, _half_layers(body, space.cell_vertices()))
+    pools = body.pools
+    law = body.material if pools is None else PooledLaw(body.material, pools.comm)
+    stored = StoredEnergy(space, law, _half_layers(body, space.cell_vertices()))
     blend = Blend(
         atoms=regions.beta(X),
         nodes=regions.beta(space.nodes()),
@@ -289,8 +294,9 @@ def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> As
 def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
     """Share atoms among ranks by the cost of their sites. Collective."""
     X = atoms.positions
+    workers = np.arange(comm.size) if body.pools is None else body.pools.first
     # Atoms whose energy is not asked for still cost a little: positions, neighbours of others.
-    owner = bisect_owners(X[:, : body.gdim], np.where(sites, 1.0, 0.02), comm.size)
+    owner = workers[bisect_owners(X[:, : body.gdim], np.where(sites, 1.0, 0.02), len(workers))]
     periodic = (False, False, body.gdim == 2)
     return share_atoms(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
 

@@ -23,13 +23,14 @@ from msolve.config import (
     Case,
     KFieldLoad,
 )
+from msolve.config import Potential as PotentialInput
 from msolve.continuum.energy import Material
 from msolve.errors import CaseError
 from msolve.given import potential_and_crystal
 from msolve.handshake.slab import Slab, relax_slab
 from msolve.io.meshes import MeshData, Slit, ball_mesh, disc_mesh, size_warnings
 from msolve.loads import KField, Zero
-from msolve.parallel import all_or_none
+from msolve.parallel import Pools, all_or_none
 from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.bulk_forces import ForceBulkCell
 from msolve.potentials.rest import elastic_constants
@@ -106,9 +107,8 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
         CaseError: The case does not fit the potential, or its mesh.
     """
     mesh, given = user_mesh(case, comm)
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    local_rank = node.rank  # ranks of a node take its GPUs in turn
-    node.Free()
+    pools = _pools(case, comm)
+    local_rank = _local_rank(comm, pools)
     with all_or_none(comm, "preparing the crystal and its potential"):
         model, crystal = potential_and_crystal(case, local_rank)
         bulk = cauchy_born(model, crystal)
@@ -143,11 +143,28 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             gdim=given.gdim,
             voids=tuple(void.region(given.gdim) for void in case.defect.voids),
             loads=given.loads,
+            pools=pools,
         )
         setup = replace(_with_loads(case, body, slab, K_G), mesh=mesh)
         _check_voids(body)
         _check_reach(setup)
     return setup
+
+
+def _pools(case: Case, comm: MPI.Comm) -> Pools | None:
+    given = case.potential
+    if not isinstance(given, PotentialInput) or given.evaluators is None:
+        return None
+    return Pools.of(comm, given.evaluators)
+
+
+def _local_rank(comm: MPI.Comm, pools: Pools | None) -> int | None:
+    """Number of this rank among those of its node that evaluate the potential; ``None`` if it does not."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    works = pools is None or pools.works
+    before = node.scan(int(works)) - int(works)
+    node.Free()
+    return before if works else None
 
 
 def build_mesh(setup: Setup, comm: MPI.Comm) -> MeshData:

@@ -25,7 +25,7 @@ from msolve.potentials.blackbox import BlackBox, examined
 from msolve.potentials.rest import relaxed_lattice
 
 
-def potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, OrientedCrystal]:
+def potential_and_crystal(case: Case, local_rank: int | None) -> tuple[Potential, OrientedCrystal]:
     """The potential, and the crystal that it holds at rest; of a black box the ranges are measured in it."""
     given = case.crystal
     names = given.elements if given.elements else (given.element,)
@@ -41,7 +41,7 @@ def potential_and_crystal(case: Case, local_rank: int) -> tuple[Potential, Orien
 
 
 def given_potential(
-    given: AnyPotential, elements: Sequence[str], folder: Path, local_rank: int = 0
+    given: AnyPotential, elements: Sequence[str], folder: Path, local_rank: int | None = 0
 ) -> Potential:
     """The potential that a section of an input gives. Rank-local.
 
@@ -49,7 +49,8 @@ def given_potential(
         given: The section.
         elements: Elements of the crystal, for black boxes that are not told theirs.
         folder: Where relative file names start.
-        local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in turn.
+        local_rank: Number of this rank among those of its node that evaluate the potential, which take
+            its CUDA devices in turn; ``None`` for a rank that another one works for.
 
     Returns:
         The potential; of a black box what was declared of it, nothing measured.
@@ -60,8 +61,10 @@ def given_potential(
     """
     if isinstance(given, PotentialInput):
         file = str(folder / given.file) if given.file else "toy"
+        # A rank that another works for asks the potential for constants of the crystal only.
+        device = "cpu" if local_rank is None else given.device
         try:
-            return load_potential(file, given.kind, given.device, local_rank, given.precision)
+            return load_potential(file, given.kind, device, local_rank or 0, given.precision)
         except CaseError as error:
             named = [f"potential.file = {given.file}: {problem}" for problem in error.problems]
             raise CaseError(named) if given.file and error.source != UNNAMED else error from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from mpi4py import MPI
@@ -158,6 +159,32 @@ class Halo:
         else:
             received[...] = send
         return received
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Ranks in runs, the first of each run working for all of it.
+
+    Attributes:
+        comm: The ranks of this rank's run.
+        first: Rank of the first of each run, shape ``(n_pools,)``.
+    """
+
+    comm: MPI.Comm
+    first: IntArray
+
+    @classmethod
+    def of(cls, comm: MPI.Comm, n_pools: int) -> Pools:
+        """Share the ranks among at most so many runs of about equal length. Collective."""
+        n = min(n_pools, comm.size)
+        pool_of = np.arange(comm.size) * n // comm.size
+        first = np.searchsorted(pool_of, np.arange(n))
+        return cls(comm.Split(int(pool_of[comm.rank]), comm.rank), first)
+
+    @property
+    def works(self) -> bool:
+        """Whether this rank is the first of its run."""
+        return bool(self.comm.rank == 0)
 
 
 def bisect_owners(points: Array, weights: ArrayLike, n_parts: int) -> IntArray:

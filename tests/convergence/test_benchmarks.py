@@ -61,7 +61,9 @@ def test_the_benchmark_for_gpus_runs_without_finite_elements(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["startup", "potential_share", "ranks", "memory", "peers", "scaling", "represented"])
+@pytest.mark.parametrize(
+    "name", ["startup", "potential_share", "ranks", "memory", "peers", "scaling", "represented"]
+)
 def test_benchmarks_run(name):
     rows = importlib.import_module(name).study(quick=True)
     assert rows

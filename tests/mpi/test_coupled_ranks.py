@@ -101,6 +101,15 @@ def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     assert error["total_h1"] == pytest.approx(exact["total_h1"], rel=1e-6)
 
 
+def test_ranks_that_evaluate_for_others_change_nothing(one, tmp_path):
+    """Three ranks: the first works for the second too, as one with a GPU would."""
+    result, positions = run(3, tmp_path, **{"potential.evaluators": "2"})
+    step, expected = result["steps"][0], one[0]["steps"][0]
+    assert step["energy"] == pytest.approx(expected["energy"], rel=ENERGY)
+    assert np.abs(positions - one[1]).max() < DISPLACEMENT
+    assert step["lowest_eigenvalue"] == pytest.approx(expected["lowest_eigenvalue"], rel=1e-6)
+
+
 @pytest.mark.slow
 def test_a_vacancy_with_mace_is_the_same_on_several_ranks(tmp_path):
     pytest.importorskip("mace", reason="mace-torch is not installed")

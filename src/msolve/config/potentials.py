@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from msolve.config.quantities import Keywords, PositiveLength, StrainValue, Symbol
-from msolve.config.sections import Section, existing_file
+from msolve.config.sections import PositiveCount, Section, existing_file
 
 Words = Annotated[str, Field(strict=True, min_length=1)]
 
@@ -38,6 +38,12 @@ class Potential(Section):
     )
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="cpu", description="Where it is evaluated."
+    )
+    evaluators: PositiveCount | None = Field(
+        default=None,
+        description="How many ranks evaluate it, for the atoms and for the continuum's law; the others hand them "
+        "their points. With `device: cuda` the number of GPUs, or some ranks for each. Default: every rank, each on "
+        "the GPUs of its node in turn.",
     )
     precision: Literal["float64", "float32"] = Field(
         default="float64",

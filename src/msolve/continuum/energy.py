@@ -28,7 +28,10 @@ Array = npt.NDArray[np.float64]
 
 
 class Material(Protocol):
-    """A hyperelastic law, evaluated at many points at once. Rank-local."""
+    """A hyperelastic law, evaluated at many points at once.
+
+    Rank-local, unless it has an attribute ``collective`` that is true: then all ranks call it together.
+    """
 
     def energy_density(self, F: Array) -> tuple[Array, Array]:
         """Energy density ``(n,)`` [eV/Å³] and first Piola-Kirchhoff stress ``(n, 3, 3)`` [eV/Å³] at ``F (n, 3, 3)``."""
@@ -127,7 +130,7 @@ class StoredEnergy:
             last = _Response(u.copy(), background, none, np.empty(shape), np.empty((*shape, 3, 3)))
         missing = cells & ~last.known
         self._last = None
-        if missing.any():
+        if missing.any() or getattr(self.material, "collective", False):
             F = self.deformation(u, background, missing)
             W, P = self.material.energy_density(F.reshape(-1, 3, 3))
             last.W[missing], last.P[missing] = W.reshape(F.shape[:2]), P.reshape(F.shape)
