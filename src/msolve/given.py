@@ -64,7 +64,7 @@ def given_potential(
         # A rank that another works for asks the potential for constants of the crystal only.
         device = "cpu" if local_rank is None else given.device
         try:
-            return load_potential(file, given.kind, device, local_rank or 0, given.precision)
+            model = load_potential(file, given.kind, device, local_rank or 0, given.precision)
         except CaseError as error:
             named = [f"potential.file = {given.file}: {problem}" for problem in error.problems]
             raise CaseError(named) if given.file and error.source != UNNAMED else error from None
@@ -72,6 +72,14 @@ def given_potential(
             if given.file is None or str(error).startswith("potential."):
                 raise
             raise UnsupportedError(f"potential.file = {given.file}: {error}") from None
+        if not given.committee:
+            return model
+        from msolve.potentials.committee import Committee
+
+        alone = given.model_copy(update={"committee": ()})
+        others = [alone.model_copy(update={"file": other}) for other in given.committee]
+        members = (given_potential(other, elements, folder, local_rank) for other in others)
+        return Committee([model, *members])  # type: ignore[list-item]
     names = given.elements or elements
     numbers = list(dict.fromkeys(atomic_numbers[name] for name in names))
     if isinstance(given, CalculatorPotential):

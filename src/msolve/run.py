@@ -270,6 +270,9 @@ def _step(
         unknowns=kinematics.unknowns.n_global,
         lowest_eigenvalue=eigenvalue,
         tip_position=tip_position(assembly.body, assembly.X, assembly.free, fields.positions),
+        largest_force_spread=None
+        if fields.force_spread is None
+        else float(np.nanmax(fields.force_spread, initial=0.0)),
         seconds=seconds,
         histories=histories,
     )

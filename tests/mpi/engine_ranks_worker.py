@@ -17,6 +17,7 @@ from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError
 from msolve.parallel import Halo, all_or_none
 from msolve.potentials import load_potential
+from msolve.potentials.committee import Committee
 
 RADIUS = 17.0
 
@@ -52,6 +53,8 @@ def crystal(rng):
 
 def variant(kind, path):
     """A potential by its name here: its kind, and after a comma what is unusual about it."""
+    if kind.startswith("committee"):
+        return Committee([load_potential(each, "mace") for each in path.split("+")])
     model = load_potential(path, kind.split(",")[0])
     if "without exchange" in kind:
         model.exchange = False
@@ -178,6 +181,11 @@ def check_engine(comm, kind, path):
         every = np.ones(len(x), dtype=bool)
         whole = AtomisticPatch(comm, model, np.full(len(x), 74), cell, periodic, x, every)
         told = totals(comm, whole, x, weight, directions)
+        spread = whole.force_spread(x[whole.local])
+        if spread is not None:
+            every_spread = np.zeros(len(x))
+            every_spread[whole.local[: whole.n_owned]] = spread
+            told["spread"] = comm.allreduce(every_spread)
         found |= {f"{kind}, {name}: {key}": value for key, value in told.items()}
     return found
 

@@ -14,10 +14,9 @@ from mpi4py import MPI
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import spatial
 
 from msolve.atomistic.lists import AtomsOfRank
-from msolve.atomistic.neighbours import find_edges, open_axes
+from msolve.atomistic.neighbours import near
 from msolve.atomistic.patch import check_elements, own_atoms
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo
@@ -191,6 +190,10 @@ class ForcePatch:
             out[wanted] = energies[: self.n_owned][wanted]
         return out
 
+    def force_spread(self, positions: Array) -> Array | None:
+        """None: a black box has no members that could be asked."""
+        return None
+
     def _compute(self, positions: Array) -> tuple[Array | None, Array]:
         rows = self._lists.rows
         with self.clock:
@@ -218,32 +221,22 @@ class ForcePatch:
                 )
             if np.any(w[~self.needed] != 0):
                 raise ValueError("a weight differs from 0 on a site outside needed_weight")
-            whole = (w != 0) & ~self._near(self._reference, w == 0, self.model.reach)
+            whole = (w != 0) & ~self._near_to(self._reference, w == 0, self.model.reach)
             self._whole = [(w.copy(), whole), *self._whole[:3]]
         here = np.zeros(len(self.local), dtype=bool)
         here[: self.n_owned] = whole[self._own]
         return here
 
-    def _near(self, x: Array, of: BoolArray, distance: float) -> BoolArray:
-        """Atoms within a distance of some others, seen along the periodic axes; a superset in thin cells."""
-        if not of.any():
-            return np.zeros(len(x), dtype=bool)
-        if self.periodic.all():
-            pair, _ = find_edges(x, self.cell, self.periodic, distance, of)
-            near = of.copy()
-            near[pair[1]] = True
-            return near
-        across = x @ open_axes(self.cell, self.periodic).T
-        reached = spatial.cKDTree(across[of]).query(across, distance_upper_bound=distance)[0]
-        return np.asarray(np.isfinite(reached))
+    def _near_to(self, x: Array, of: BoolArray, distance: float) -> BoolArray:
+        return near(x, self.cell, self.periodic, of, distance)
 
     def _build(self, x: Array) -> _Lists:
         mine = self.owner == self.comm.rank
         sites = self.needed & mine
-        forces = sites & ~self._near(self._reference, ~self.needed, self.model.reach)
-        computed = self._near(x, forces, 2 * self.model.cutoff + self.skin)
+        forces = sites & ~self._near_to(self._reference, ~self.needed, self.model.reach)
+        computed = self._near_to(x, forces, 2 * self.model.cutoff + self.skin)
         if self.has_energy:
-            computed |= self._near(x, sites, self.model.reach + self.skin)
+            computed |= self._near_to(x, sites, self.model.reach + self.skin)
         ghosts = np.flatnonzero(computed & ~mine)
         local = np.concatenate([self._own, ghosts])
         rows = np.flatnonzero(computed[local])

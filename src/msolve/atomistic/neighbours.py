@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import spatial
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -47,6 +48,31 @@ def find_edges(
     keep = keep[np.argsort(i[keep], kind="stable")]
     shift = image[keep].astype(np.float64) @ box
     return np.stack([i[keep], j[keep]]), shift
+
+
+def near(x: Array, cell: Array, periodic: BoolArray, of: BoolArray, distance: float) -> BoolArray:
+    """Atoms within a distance of some others, these included; a superset in thin periodic cells.
+
+    Args:
+        x: Atoms, shape ``(n, 3)`` [Å].
+        cell: Lattice vectors as rows, shape ``(3, 3)`` [Å].
+        periodic: Which axes are periodic, shape ``(3,)``.
+        of: The others, shape ``(n,)``.
+        distance: Length [Å].
+
+    Returns:
+        Shape ``(n,)``.
+    """
+    if not of.any():
+        return np.zeros(len(x), dtype=bool)
+    if periodic.all():
+        pair, _ = find_edges(x, cell, periodic, distance, of)
+        found = of.copy()
+        found[pair[1]] = True
+        return found
+    across = x @ open_axes(cell, periodic).T
+    reached = spatial.cKDTree(across[of]).query(across, distance_upper_bound=distance)[0]
+    return np.asarray(np.isfinite(reached))
 
 
 def open_axes(cell: Array, periodic: BoolArray) -> Array:

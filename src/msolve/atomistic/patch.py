@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from msolve.atomistic.lists import AtomsOfRank, Lists, Selection, make_lists, select
+from msolve.atomistic.neighbours import near
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo, bisect_owners
 from msolve.potentials.clock import Clock
+from msolve.potentials.committee import Committee
 from msolve.potentials.engine import Linearisation, site_energies, weighted_energy
 from msolve.potentials.exchange import RankExchange
 from msolve.potentials.protocol import ForceModel, Potential, SiteModel
@@ -225,6 +227,37 @@ class AtomisticPatch:
         energies[chosen.rows[: chosen.n_owned]] = found[: chosen.n_owned]
         energies[~self.needed[self._own]] = np.nan
         return energies
+
+    def force_spread(self, positions: Array) -> Array | None:
+        """How far the members of a committee are apart in the force on each owned atom.
+
+        Args:
+            positions: Local atoms, shape ``(n_local, 3)`` [Å].
+
+        Returns:
+            Root of the mean square distance from the mean force, shape ``(n_owned,)`` [eV/Å]; nan where a site
+            outside ``needed_weight`` has a share in the force. ``None`` if the potential is no committee.
+
+        Note:
+            Collective.
+        """
+        if not isinstance(self.model, Committee):
+            return None
+        chosen = self._select(self.needed.astype(np.float64))
+        gradients = []
+        for member in self.model.members:
+            with self.clock:
+                _, part = weighted_energy(
+                    member, chosen.near, positions[chosen.rows], chosen.site_weight, chosen.halo
+                )
+            whole = self._expand(part, chosen)
+            gradients.append(whole[: self.n_owned] + self.halo.reverse(whole[self.n_owned :]))
+        apart = np.array(gradients) - np.mean(gradients, axis=0)
+        spread = np.sqrt(np.einsum("kac,kac->a", apart, apart) / len(gradients))
+        reach = self.model.reach
+        cut = near(self._reference, self.cell, self.periodic, ~self.needed, reach)
+        spread[cut[self._own]] = np.nan
+        return spread
 
     def _build(self, x: Array) -> Lists:
         self.version += 1

@@ -72,3 +72,7 @@ class Patch(Protocol):
     def site_energies(self, positions: Array) -> Array:
         """Energies of the owned sites [eV]."""
         ...
+
+    def force_spread(self, positions: Array) -> Array | None:
+        """How far the members of a committee are apart, by owned atom [eV/Å]; ``None`` without one. Collective."""
+        ...

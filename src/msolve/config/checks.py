@@ -73,6 +73,8 @@ def potential_problems(potential: AnyPotential, key: str) -> list[str]:
         return [f"{key}.file: missing; {key}.kind = {potential.kind} needs a file"]
     if potential.kind == "toy" and potential.file is not None:
         return [f"{key}.file = {potential.file}: not with {key}.kind = toy"]
+    if potential.kind == "toy" and potential.committee:
+        return [f"{key}.committee: not with {key}.kind = toy"]
     return []
 
 

@@ -36,6 +36,11 @@ class Potential(Section):
         default=None,
         description="File of the potential, relative to the input file; not with `toy`.",
     )
+    committee: tuple[str, ...] = Field(
+        default=(),
+        description="Further model files of the same kind: energies are then the means over all, and how far the "
+        "members' forces are apart is written for each atom (`force_spread`).",
+    )
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="cpu", description="Where it is evaluated."
     )
@@ -55,6 +60,13 @@ class Potential(Section):
     @classmethod
     def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
         return existing_file(file, info)
+
+    @field_validator("committee")
+    @classmethod
+    def _exist(cls, files: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for file in files:
+            existing_file(file, info)
+        return files
 
 
 class CalculatorPotential(Section):

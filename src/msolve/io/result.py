@@ -51,6 +51,8 @@ class Step:
             ``None`` if it was not asked for.
         tip_position: Where the crack tip is, (x1, x2) in the reference crystal [Å]; ``None``
             without a crack.
+        largest_force_spread: How far the members of a committee are apart, where they are furthest [eV/Å];
+            ``None`` without a committee.
         seconds: Wall time by phase.
         potential_seconds: Of these, what the potential took on the first rank: for ``"atoms"`` and for the
             Cauchy-Born law of the ``"continuum"``; the rest is msolve's own.
@@ -70,6 +72,7 @@ class Step:
     unknowns: int
     lowest_eigenvalue: float | None = None
     tip_position: tuple[float, float] | None = None
+    largest_force_spread: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     potential_seconds: Mapping[str, float] = field(default_factory=dict)
     histories: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -138,6 +138,8 @@ class Recorder:
 
     def _write_atoms(self, step: int, fields: StepFields) -> None:
         assembly = self._assembly
+        spread = fields.force_spread
+        known = {} if spread is None else {"force_spread": np.nan_to_num(spread)}
         write_atoms(
             self._directory / atoms_file(step),
             fields.positions,
@@ -149,6 +151,7 @@ class Recorder:
                 "strain": deformation(assembly, fields.positions)[1],
                 "region": regions_of(assembly.beta),
                 "beta": assembly.beta,
+                **known,
             },
             comment={
                 "load": fields.load * self._setup.load_scale,

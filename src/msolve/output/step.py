@@ -25,6 +25,8 @@ class StepFields:
         load: Amplitude.
         positions: All atoms of the patch, the same on every rank, ``(n, 3)`` [Å].
         site_energy: Of each atom, nan where it is not evaluated, ``(n,)`` [eV].
+        force_spread: How far the members of a committee are apart in the force on each atom, nan where that is not
+            known, ``(n,)`` [eV/Å]; ``None`` without a committee.
         nodes: Total displacement at the local mesh nodes, ``(n_local_nodes, 3)`` [Å]; empty without a mesh.
         stress: Cauchy stress of each owned cell, ``(n_cells, 3, 3)`` [eV/Å³].
     """
@@ -32,6 +34,7 @@ class StepFields:
     load: float
     positions: Array
     site_energy: Array
+    force_spread: Array | None
     nodes: Array
     stress: Array
 
@@ -41,17 +44,25 @@ def collect(assembly: Assembly, z: PETSc.Vec, t: float) -> StepFields:
     problem = assembly.problem
     at = problem.snapshot(z, t)
     kinematics = problem.kinematics
-    own = problem.patch.site_energies(at.positions)
-    site_energy = np.full(len(assembly.X), np.nan)
-    for atoms, energies in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, own)):
-        site_energy[atoms] = energies
+    site_energy = _of_all(assembly, problem.patch.site_energies(at.positions))
+    spread = problem.patch.force_spread(at.positions)
+    force_spread = None if spread is None else _of_all(assembly, spread)
     nodes: Array = np.zeros((0, 3))
     stress: Array = np.zeros((0, 3, 3))
     if kinematics.space is not None and problem.stored is not None:
         nodes = at.nodes + assembly.body.predictor.displacement(kinematics.space.nodes(), t)
         F, P = problem.stored.stress(at.nodes, at.background)
         stress = np.einsum("nij,nkj->nik", P, F) / np.linalg.det(F)[:, None, None]
-    return StepFields(t, problem.gather(z, t), site_energy, nodes, stress)
+    return StepFields(t, problem.gather(z, t), site_energy, force_spread, nodes, stress)
+
+
+def _of_all(assembly: Assembly, own: Array) -> Array:
+    """Values of the owned atoms of every rank, ``(n,)``. Collective."""
+    kinematics = assembly.problem.kinematics
+    whole = np.full(len(assembly.X), np.nan)
+    for atoms, values in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, own)):
+        whole[atoms] = values
+    return whole
 
 
 def deformation(assembly: Assembly, positions: Array) -> tuple[Array, Array]:
