@@ -621,6 +621,7 @@ def _training() -> Iterator[Bad]:
     yield bad(
         "nothing left to train on", "data.test = 0.7", {"data.test": 0.7, "data.validation": 0.3}
     )
+    yield bad("a deck that is not there", "active.deck", {"active": {"deck": "no.yaml"}})
     yield bad("an unknown trainer", "model.kind", {"model.kind": "mase"})
     yield bad(
         "a potential to report on that has no file",

@@ -27,6 +27,7 @@ from msolve.potentials.rest import relaxed_lattice
 from msolve.properties import phonon_frequencies
 from msolve.train import train_potential
 from msolve.train.cells import Maker
+from msolve.train.clusters import State, cut_out, disagreement, flagged
 from msolve.train.comparison import path_of_waves
 from msolve.train.labels import ENERGY, FORCES, KIND, STRESS, evaluate, label, labelled
 
@@ -221,7 +222,7 @@ def test_going_on_computes_no_label(reported, monkeypatch):
     def never(*arguments):
         raise AssertionError("computed twice")
 
-    monkeypatch.setattr("msolve.train.workflow.label", never)
+    monkeypatch.setattr("msolve.train.workshop.label", never)
     train_potential(training_from_dict(RECIPE | {"output": {"directory": str(folder)}}))
     again = json.loads((folder / "report.json").read_text())
     assert again["test_errors_rms"] == report["test_errors_rms"]
@@ -237,6 +238,98 @@ def test_a_reference_for_another_element(tmp_path):
     }
     with pytest.raises(CaseError, match=r"crystal\.element = Cu"):
         train_potential(training_from_dict(changed))
+
+
+CRACK = """
+crystal: {structure: bcc, element: W, orientation: {x1: [1, -1, 0], x2: [1, 1, 0], x3: [0, 0, 1]}}
+potential: {kind: toy}
+domain: {radius: 40 angstrom}
+regions: {core_radius: 7 angstrom, blend: 6 angstrom}
+defect: {kind: crack}
+load: {kind: k_field, K: [0.9 K_G, 1.0 K_G]}
+"""
+
+
+def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_path):
+    (tmp_path / "crack.yaml").write_text(CRACK)
+    output, report = {"directory": str(tmp_path / "out")}, {"vacancy": 0, "phonons": 0}
+    active = {"deck": "crack.yaml", "rounds": 1, "committee": 1, "atoms": 3}
+    cells = [{"kind": "strained", "count": 4, "strain": "2 %"}]
+    changed = {"active": active, "output": output, "report": report, "data": {"cells": cells}}
+    train_potential(training_from_dict(RECIPE | changed, folder=tmp_path))
+    rows = json.loads((tmp_path / "out/report.json").read_text())["active"]
+    assert [(row["cells"], row["clusters"]) for row in rows] == [(3, 4), (7, 4)]
+    for row in rows:
+        assert row["loads"] == pytest.approx([0.9, 1.0])
+        assert row["doubt_max"] < 1e-9
+        assert row["error_max"] < 1e-3
+    clusters = read(tmp_path / "out/cells/active_0.extxyz", ":")
+    assert clusters[0].cell[2, 2] == pytest.approx(3.1434, abs=1e-3)  # one period along [001]
+    for cluster in clusters:
+        x, y = cluster.positions[:, :2].T
+        assert np.ptp(x) < 18.5 and np.ptp(y) < 18.5 and min(np.ptp(x), np.ptp(y)) > 12
+        assert 0.3 < cluster.arrays["inner"].mean() < 0.6  # (6/9)² of a full disc
+
+
+def scattered(n=300):
+    rng = np.random.default_rng(5)
+    X = rng.uniform(-15, 15, (n, 3))
+    X[:, 2] = rng.uniform(0, 3, n)
+    core = np.hypot(X[:, 0], X[:, 1]) < 8
+    return State(1.0, X, X, np.full(n, 74), core, 3.0)
+
+
+def test_the_most_doubtful_core_atoms_are_chosen():
+    state = scattered()
+    doubt = np.random.default_rng(1).uniform(size=len(state.X))
+    chosen = flagged(state, doubt, 6, 2.0)
+    assert state.core[chosen].all()
+    assert chosen[0] == np.flatnonzero(state.core)[np.argmax(doubt[state.core])]
+    assert (np.diff(doubt[chosen]) < 0).all()
+    between = state.X[chosen, None, :2] - state.X[None, chosen, :2]
+    assert np.linalg.norm(between, axis=2)[~np.eye(6, dtype=bool)].min() >= 2.0
+    np.testing.assert_array_equal(flagged(state, doubt, 3, 2.0), chosen[:3])
+    assert len(flagged(state, doubt, 1000, 0.0)) == state.core.sum()
+
+
+def test_a_cluster_holds_what_an_atom_sees():
+    lattice = relaxed_lattice(eam4(), Crystal.bcc(3.15, 74))
+    sites = lattice.oriented((1, -1, 0), (1, 1, 0), (0, 0, 1)).sites(None, [(-22, 22)] * 2)
+    rng = np.random.default_rng(2)
+    moved = sites.positions + rng.normal(0, 0.05, sites.positions.shape)
+    atom = int(np.argmin(np.hypot(*moved[:, :2].T)))
+    n, a = len(moved), lattice.axes[0, 0]
+    state = State(1.0, sites.positions, moved, sites.numbers, np.ones(n, dtype=bool), a)
+    # The force on an atom knows of others within twice the cutoff, the shell lies beyond.
+    cluster = cut_out(state, atom, 15.0, 3.5, 0.1, 12.0, rng)
+    middle = int(np.argmin(np.linalg.norm(cluster.positions - cluster.cell.diagonal() / 2, axis=1)))
+    force = -evaluate(eam4(), cluster).gradient[middle]
+    np.testing.assert_allclose(force, state.forces(eam4())[atom], atol=1e-10)
+    assert np.abs(force).max() > 0.1
+    assert cluster.arrays["inner"][middle]
+
+
+class Pulled:
+    """A model's forces and a known one more on one atom."""
+
+    def __init__(self, atom, force):
+        self.atom, self.force = atom, np.array(force)
+
+
+def test_doubt_is_the_deviation_from_the_mean(monkeypatch):
+    state = scattered(50)
+
+    def forces(self, model):
+        out = np.ones((50, 3))
+        out[model.atom] += model.force
+        return out
+
+    monkeypatch.setattr(State, "forces", forces)
+    doubt = disagreement(
+        state, [Pulled(3, [2.0, 0, 0]), Pulled(3, [0, 0, 0]), Pulled(7, [0, 0, 0])]
+    )
+    assert np.flatnonzero(doubt) == [3]
+    assert doubt[3] == pytest.approx(np.std([2.0, 0.0, 0.0]))
 
 
 def mace_recipe(folder, **changes):

@@ -44,9 +44,11 @@ from msolve.config.sections import (
     Output,
     Solver,
 )
-from msolve.config.training import AnyCells, AnyTraining, ExistingModel, MaceTraining, Training
+from msolve.config.trainers import AnyTraining, ExistingModel, MaceTraining
+from msolve.config.training import Active, AnyCells, Training
 
 __all__ = [
+    "Active",
     "AffineLoad",
     "AnyCells",
     "AnyPotential",

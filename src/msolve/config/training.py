@@ -1,10 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""The input of ``msolve train potential``: reference, data, what is trained, report.
-
-A trainer's own section is a class beside ``MaceTraining``, one of ``AnyTraining``; who runs it stands in
-``msolve.train.trainers``.
-"""
+"""The input of ``msolve train potential``: reference, data, active learning, report."""
 
 from __future__ import annotations
 
@@ -12,14 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from msolve.config.checks import potential_problems
 from msolve.config.potentials import AnyPotential
 from msolve.config.problems import Problems
 from msolve.config.quantities import (
     Accepts,
-    Keywords,
     LatticeLength,
     Miller,
     PositiveLength,
@@ -27,7 +29,8 @@ from msolve.config.quantities import (
     Symbol,
     Width,
 )
-from msolve.config.sections import Count, PositiveCount, Section
+from msolve.config.sections import Count, PositiveCount, Section, existing_file
+from msolve.config.trainers import AnyTraining, ExistingModel
 
 Entry = TypeVar("Entry")
 PositiveNumber = Annotated[float, Field(gt=0)]
@@ -190,30 +193,6 @@ class Data(Section):
     )
 
 
-class MaceTraining(Section):
-    """A MACE model by mace-torch's own trainer."""
-
-    kind: Literal["mace"] = Field(description="Trained by mace-torch.")
-    arguments: Keywords = Field(
-        description="Arguments of `mace_run_train`; files, names, keys, seed and device are given by msolve."
-    )
-    later_stages: tuple[Keywords, ...] = Field(
-        default=(),
-        description="Arguments that change in later stages. Each goes on from the best weights of the one "
-        "before with fresh moments; `max_num_epochs` counts from the start.",
-    )
-
-
-class ExistingModel(Section):
-    """A potential that is there already; only the report is made."""
-
-    kind: Literal["existing"] = Field(description="Nothing is trained.")
-    potential: AnyPotential = Field(description="The potential, given as in a deck.")
-
-
-AnyTraining = Annotated[MaceTraining | ExistingModel, Field(discriminator="kind")]
-
-
 class GriffithInput(Section):
     """A crack whose Griffith load is reported."""
 
@@ -240,6 +219,36 @@ class Report(Section):
     )
 
 
+class Active(Section):
+    """Learning from what a committee disagrees on in the states of a coupled run."""
+
+    deck: str = Field(
+        description="Input of the run, relative to this file; its potential is replaced by the model."
+    )
+    rounds: PositiveCount = Field(default=3, description="How often clusters are added.")
+    atoms: PositiveCount = Field(
+        default=12,
+        description="Core atoms of most disagreement in each round, over all load steps.",
+    )
+    committee: PositiveCount = Field(
+        default=3,
+        description="Further models, of other seeds and on resampled cells, that disagree with the model.",
+    )
+    radius: PositiveLength = Field(default=9.0, description="Radius of the clusters.")
+    shell: Width = Field(
+        default=3.0, description="Outer part of a cluster that is displaced at random."
+    )
+    rattle: Width = Field(default=0.05, description="Width of these displacements.")
+    apart: Width = Field(
+        default=2.0, description="Least distance between two atoms chosen in one state."
+    )
+
+    @field_validator("deck")
+    @classmethod
+    def _exists(cls, deck: str, info: ValidationInfo) -> str | None:
+        return existing_file(deck, info)
+
+
 class TrainingOutput(Section):
     """Where everything goes."""
 
@@ -259,6 +268,9 @@ class Training(Section):
     reference: AnyPotential = Field(description="Reference potential, which labels the cells.")
     data: Data = Field(description="Labelled cells.")
     model: AnyTraining = Field(description="What is trained.")
+    active: Active | None = Field(
+        default=None, description="Rounds of active learning; by default none."
+    )
     report: Report = Field(default=Report(), description="Comparison with the reference.")
     output: TrainingOutput = Field(default=TrainingOutput(), description="What is written.")
 

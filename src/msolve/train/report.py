@@ -128,6 +128,19 @@ def _rounds(report: dict[str, Any]) -> Iterator[str]:
         return
     yield "## Active learning"
     yield ""
+    yield (
+        "Before each round: how much the forces on the core atoms differ within the committee, and how far those on "
+        "the inner atoms of the clusters around the most doubtful ones are from the reference's; in meV/Å. The "
+        "clusters of the last row were not trained on."
+    )
+    yield ""
+    yield "| rounds | cells | load steps | clusters | doubt rms | doubt max | error rms | error max |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in rounds:
+        numbers = (row[key] for key in ("doubt_rms", "doubt_max", "error_rms", "error_max"))
+        counts = f"{row['round']} | {row['cells']} | {len(row['loads'])} | {row['clusters']}"
+        yield f"| {counts} | {' | '.join(f'{x:.1f}' for x in numbers)} |"
+    yield ""
 
 
 def _end(report: dict[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@
 
 To add one:
 
-1. Its section: a class beside ``MaceTraining`` in ``msolve.config.training``, with its own ``kind``, and one of
+1. Its section: a class beside ``MaceTraining`` in ``msolve.config.trainers``, with its own ``kind``, and one of
    ``AnyTraining``. Regenerate the input reference.
 2. Its module here, with two functions. ``check(given)`` raises ``CaseError`` or ``UnsupportedError`` before
    anything is computed: wrong settings, a package that is missing (name the extra). ``train(given, task)``
