@@ -91,7 +91,8 @@ class Survey:
         self._kept = Kept(shop.folder / "rounds" / f"{k}.json", self._origin)
 
     @cached_property
-    def _states(self) -> list[State]:
+    def states(self) -> list[State]:
+        """The deck's atoms after each load step."""
         found, stopped = states_of(self._case, self.section)
         if stopped:
             self.shop.log.say(
@@ -105,14 +106,14 @@ class Survey:
     def _doubts(self) -> list[NDArray[np.float64]]:
         others = self.shop.committee(self.sets, self.k, self.given.committee)
         committee = [self.model, *others]
-        return [disagreement(state, committee) for state in self._states]
+        return [disagreement(state, committee) for state in self.states]
 
     @cached_property
     def _chosen(self) -> list[tuple[State, int]]:
-        count = -(-self.given.atoms // len(self._states))
+        count = -(-self.given.atoms // len(self.states))
         return [
             (state, int(atom))
-            for state, doubt in zip(self._states, self._doubts, strict=True)
+            for state, doubt in zip(self.states, self._doubts, strict=True)
             for atom in flagged(state, doubt, count, self.given.apart)
         ]
 
@@ -126,10 +127,10 @@ class Survey:
         return label(self.shop.reference, cluster)
 
     def _facts(self) -> dict[str, Any]:
-        core = [doubt[state.core] for state, doubt in zip(self._states, self._doubts, strict=True)]
+        core = [doubt[state.core] for state, doubt in zip(self.states, self._doubts, strict=True)]
         return {
             "clusters": len(self._chosen),
-            "loads": [state.load for state in self._states],
+            "loads": [state.load for state in self.states],
             "doubt_rms": _rms(np.concatenate(core)),
             "doubt_max": float(np.concatenate(core).max()),
         }
