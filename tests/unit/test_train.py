@@ -358,10 +358,11 @@ def test_arguments_that_mace_does_not_know(tmp_path):
 
 
 @pytest.mark.slow
-def test_mace_is_trained_in_stages_and_goes_on_after_a_kill(tmp_path):
+def test_mace_is_trained_in_stages_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     pytest.importorskip("mace", reason="mace-torch is not installed")
     out, deck = tmp_path / "out", tmp_path / "deck.yaml"
-    deck.write_text(json.dumps(mace_recipe(out)))
+    monkeypatch.chdir(tmp_path)
+    deck.write_text(json.dumps(mace_recipe("out")))
     source = str(Path(__file__).parents[2] / "src")
     command = [sys.executable, "-m", "msolve.cli", "train", "potential", str(deck)]
     program = subprocess.Popen(

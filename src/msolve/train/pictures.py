@@ -71,7 +71,7 @@ def draw_parity(
         frameon=False,
         markerscale=3,
     )
-    figure.suptitle(f"{model} against {reference}, on cells that training never saw")
+    figure.suptitle(f"{model} against {reference}, on test cells")
     _save(figure, path)
 
 

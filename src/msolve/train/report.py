@@ -51,12 +51,13 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
     if facts:
         yield f"`{report['model']}`: {', '.join(facts)}."
         yield ""
-    sets = ", ".join(
-        f"{s['cells']} cells ({s['atoms']} atoms) {name}" for name, s in report["sets"].items()
-    )
-    yield f"Sets: {sets}."
-    spent = ", ".join(f"{name} {value:.3g} s" for name, value in report["seconds"].items())
-    yield f"Wall time: {spent}."
+    sizes = {name: f"{s['cells']} cells ({s['atoms']} atoms)" for name, s in report["sets"].items()}
+    if report["input"]["model"]["kind"] == "existing":
+        yield f"Nothing was trained here. Compared on {sizes['test']}."
+    else:
+        yield f"Sets: {', '.join(f'{size} {name}' for name, size in sizes.items())}."
+        spent = ", ".join(f"{name} {value:.3g} s" for name, value in report["seconds"].items())
+        yield f"Wall time: {spent}."
     for which, speed in report["atoms_per_second"].items():
         if speed is not None:
             yield (

@@ -88,10 +88,11 @@ def report_on(
     ours = properties_of(model, shop.crystal, wanted, notes.append)
     file = shop.folder / str(made.potential.get("file", ""))
     content = file.read_bytes() if file.is_file() else b""
+    named = {"file": file.name} if content else {}
     report = {
-        "model": Path(made.potential["file"]).name if content else model.name,
+        "model": file.name if content else model.name,
         "reference": shop.reference.name,
-        "potential": made.potential,
+        "potential": made.potential | named,
         "sha256": hashlib.sha256(content).hexdigest() if content else None,
         "bytes": len(content),
         **made.facts,

@@ -88,7 +88,7 @@ class Workshop:
 
     def __init__(self, given: Training, log: RunLog) -> None:
         self.given, self.log = given, log
-        self.folder = given.output_directory
+        self.folder = given.output_directory.resolve()  # trainers run in folders of their own
         self.origin = fingerprint(
             given.crystal.model_dump(mode="json"), identity(given.reference, given.folder)
         )
