@@ -275,7 +275,8 @@ def _explained(error: Exception, path: str) -> tuple[int, str]:
     if isinstance(error, Interrupted):
         return 128 + error.signal, f"{error}{notes}"
     if isinstance(error, MemoryError):
-        return BUG, f"memory ran out; use more ranks on more machines, or fewer atoms{notes}"
+        what = str(error) or "memory ran out"
+        return BUG, f"{what}; use more ranks on more machines or devices, or fewer atoms{notes}"
     return BUG, "".join(traceback.format_exception(error)).rstrip()
 
 

@@ -157,6 +157,32 @@ def test_batches_change_nothing_but_the_memory(model_file):
         assert np.abs(whole - parts).max() < 1e-12 * np.abs(whole).max()
 
 
+def test_a_full_device_means_smaller_batches_and_then_a_message(tiny, monkeypatch):
+    """The one test of what a full GPU does: here the error is raised where no GPU is."""
+    x, z, cell = atoms(load_potential(tiny, "mace"))
+    every = np.ones(len(x), dtype=bool)
+    expected = cluster_energy(load_potential(tiny, "mace"), x, z, cell, [True] * 3)
+    model = load_potential(tiny, "mace")
+    usual, fits = model._sites, 3
+
+    def sites(layer, batch, *rest):
+        if batch.n_sites > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return usual(layer, batch, *rest)
+
+    monkeypatch.setattr(model, "_sites", sites)
+    patch = AtomisticPatch(MPI.COMM_SELF, model, z, cell, [True] * 3, x, every)
+    energy, gradient = patch.evaluate(x, every.astype(float))
+    assert model.batch == 3
+    assert energy == pytest.approx(expected[0], rel=1e-13)
+    assert np.allclose(gradient, expected[1], atol=1e-13)
+    fits = 0
+    with pytest.raises(MemoryError, match=r"memory of cpu is too small for 12 atoms of tiny"):
+        patch.evaluate(x, every.astype(float))
+    with pytest.raises(MemoryError):
+        patch.hessian_product(x, every.astype(float), np.ones_like(x))
+
+
 def test_single_precision_obeys_the_laws_as_well_as_it_can(tiny):
     exact = load_potential(tiny, "mace")
     model = load_potential(tiny, "mace", precision="float32")

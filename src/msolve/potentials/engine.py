@@ -9,16 +9,18 @@ otherwise. It makes no list and knows no ranks beyond the exchange object handed
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from msolve.potentials.edges import Edges, ShortList
-from msolve.potentials.exchange import NoExchange
+from msolve.potentials.exchange import NoExchange, RankExchange
 from msolve.potentials.protocol import ClosedForm, EdgeForm, FeatureHalo, SiteModel
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 PIECE = 1_000_000
 """Edges whose site energies are computed at once, to bound the memory."""
@@ -48,10 +50,14 @@ def weighted_energy(
         energy, gradient = model.weighted_energy(y, near.at(y), w)
         return energy, gradient.cpu().numpy()
     short = near.at(y).shorter_than(model.cutoff, y)
-    vec = short.vectors(y).requires_grad_()
-    total = w @ model.site_energy(vec, short.pair, short.numbers, short.n_owned, halo)
-    (by_edge,) = torch.autograd.grad(total, vec)
-    return float(total.detach()), _to_atoms(by_edge, short).cpu().numpy()
+
+    def differentiated() -> tuple[float, Array]:
+        vec = short.vectors(y).requires_grad_()
+        total = w @ model.site_energy(vec, short.pair, short.numbers, short.n_owned, halo)
+        (by_edge,) = torch.autograd.grad(total, vec)
+        return float(total.detach()), _to_atoms(by_edge, short).cpu().numpy()
+
+    return in_memory(model, short.n_owned, halo, differentiated)
 
 
 def site_energies(model: SiteModel, near: ShortList, positions: Array, halo: FeatureHalo) -> Array:
@@ -93,7 +99,9 @@ class Linearisation:
         if isinstance(model, ClosedForm):
             self._apply = model.linearise(y, near.at(y), w)
         else:
-            self._apply = _differentiate_twice(model, near, y, w, halo)
+            self._apply = in_memory(
+                model, len(w), halo, lambda: _differentiate_twice(model, near, y, w, halo)
+            )
 
     def product(self, direction: Array) -> Array:
         """Hessian times ``direction``.
@@ -121,6 +129,32 @@ def _differentiate_twice(
         return _to_atoms(by_edge, short)
 
     return product
+
+
+def in_memory(model: SiteModel, n_sites: int, halo: FeatureHalo, call: Callable[[], T]) -> T:
+    """Do something with a model; where the device's memory is too small, in smaller batches.
+
+    Args:
+        model: The potential; batches are those of its attribute ``batch``, if it has one.
+        n_sites: Sites that are computed.
+        halo: Feature exchange: in the middle of one between ranks there is no second try.
+        call: What to do.
+
+    Raises:
+        MemoryError: There are no smaller batches.
+    """
+    while True:
+        try:
+            return call()
+        except torch.OutOfMemoryError as error:
+            smaller = min(getattr(model, "batch", 0), n_sites) // 2
+            if smaller < 1 or (isinstance(halo, RankExchange) and halo.halo.comm.size > 1):
+                raise MemoryError(
+                    f"the memory of {model.device} is too small for {n_sites} atoms of {model.name}"
+                ) from error
+        model.batch = smaller  # type: ignore[attr-defined]
+        if model.device != "cpu":
+            torch.cuda.empty_cache()
 
 
 def edge_slopes(
