@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.atomistic import Patch, share_atoms
+from msolve.atomistic import Patch, share_atoms, site_costs
 from msolve.continuum.energy import Material, StoredEnergy
 from msolve.continuum.pooled import PooledLaw
 from msolve.continuum.space import build_space
@@ -292,12 +292,13 @@ def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> As
 
 
 def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
-    """Share atoms among ranks by the cost of their sites. Collective."""
-    X = atoms.positions
-    workers = np.arange(comm.size) if body.pools is None else body.pools.first
-    # Atoms whose energy is not asked for still cost a little: positions, neighbours of others.
-    owner = workers[bisect_owners(X[:, : body.gdim], np.where(sites, 1.0, 0.02), len(workers))]
-    periodic = (False, False, body.gdim == 2)
+    """Share atoms among the ranks that evaluate the potential, by the cost of their sites. Collective."""
+    X, periodic = atoms.positions, np.array([False, False, body.gdim == 2])
+    owner = None
+    if body.pools is not None:
+        cost = site_costs(body.model, body.cell, periodic, X, sites)
+        workers = body.pools.first
+        owner = workers[bisect_owners(X[:, : body.gdim], cost, len(workers))]
     return share_atoms(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
 
 

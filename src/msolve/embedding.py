@@ -27,7 +27,6 @@ from msolve.crystal import OrientedCrystal, Sites
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.kinematics import Kinematics, build_kinematics, interpolation_matrix
 from msolve.loads import Zero
-from msolve.parallel import bisect_owners
 from msolve.placement import Placement
 from msolve.potentials import Potential
 from msolve.potentials.bulk import cauchy_born
@@ -98,16 +97,15 @@ def embed(
     sites, free, needed = select_patch(every, regions, margin, space.gdim)
     X = sites.positions
     beta = regions.beta(X)
-    owner = bisect_owners(X[:, : space.gdim], np.where(needed, 1.0, 0.02), comm.size)
     box, periodic = np.diag([1.0, 1.0, crystal.period]), (False, False, plane)
-    patch = share_atoms(comm, potential, sites.numbers, box, periodic, X, needed, owner)
+    patch = share_atoms(comm, potential, sites.numbers, box, periodic, X, needed)
     node_beta, held = regions.beta(space.nodes()), form.held()
     whole = np.asarray(held[:, : space.block].all(axis=1))
     kinematics = build_kinematics(
         comm,
         X,
         free,
-        owner,
+        patch.owner,
         space,
         prescribed=np.flatnonzero(whole),
         held=held & ~whole[:, None],

@@ -6,6 +6,7 @@ Knows potentials only through their protocol, and neither meshes nor configurati
 """
 
 from msolve.atomistic.force_patch import ForcePatch
+from msolve.atomistic.lists import site_costs
 from msolve.atomistic.neighbours import find_edges
 from msolve.atomistic.patch import AtomisticPatch, cluster_energy
 from msolve.atomistic.protocol import Patch
@@ -20,4 +21,5 @@ __all__ = [
     "find_edges",
     "relax_atoms",
     "share_atoms",
+    "site_costs",
 ]

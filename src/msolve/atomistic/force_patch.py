@@ -97,7 +97,7 @@ class ForcePatch:
         self.clock = Clock()
         check_elements(model, self.numbers)
         x = np.array(positions, dtype=np.float64)
-        self.owner = own_atoms(comm, x, self.periodic, self.needed, owner)
+        self.owner = own_atoms(comm, model, self.cell, self.periodic, x, self.needed, owner)
         atoms = AtomsOfRank.of(comm, self.owner)
         self._place, self._own = atoms.place, atoms.own
         self._reference = x

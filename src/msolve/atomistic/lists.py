@@ -15,11 +15,11 @@ from mpi4py import MPI
 import numpy as np
 from numpy.typing import NDArray
 
-from msolve.atomistic.neighbours import find_edges
+from msolve.atomistic.neighbours import find_edges, near
 from msolve.parallel import Halo
 from msolve.potentials.edges import Edges, ShortList
 from msolve.potentials.exchange import NoExchange, RankExchange
-from msolve.potentials.protocol import FeatureHalo, SiteModel
+from msolve.potentials.protocol import FeatureHalo, Potential, SiteModel
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -94,6 +94,32 @@ class Selection:
     near: ShortList
     halo: FeatureHalo
     n_owned: int
+
+
+def site_costs(
+    model: Potential, cell: Array, periodic: BoolArray, x: Array, needed: BoolArray
+) -> Array:
+    """What each atom costs its owner, to share atoms by: 1 for a site all of whose layers are computed.
+
+    Sites that only feed others compute fewer layers, the fewer the further out they lie.
+
+    Args:
+        model: The potential.
+        cell: Lattice vectors as rows, shape ``(3, 3)`` [Å].
+        periodic: Which axes are periodic, shape ``(3,)``.
+        x: Atoms, shape ``(n, 3)`` [Å].
+        needed: Sites whose energy may be asked for, shape ``(n,)``.
+
+    Returns:
+        Shape ``(n,)``, greater than 0.
+    """
+    # Atoms of which nothing is computed still cost positions, and must not tie at nothing at all.
+    cost = np.full(len(x), 0.02)
+    for layer in range(1, model.layers):
+        fed = near(x, cell, periodic, needed, (model.layers - layer) * model.cutoff)
+        cost[fed] = layer / model.layers
+    cost[needed] = 1.0
+    return cost
 
 
 def make_lists(

@@ -13,7 +13,7 @@ from mpi4py import MPI
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from msolve.atomistic.lists import AtomsOfRank, Lists, Selection, make_lists, select
+from msolve.atomistic.lists import AtomsOfRank, Lists, Selection, make_lists, select, site_costs
 from msolve.atomistic.neighbours import near
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.parallel import Halo, bisect_owners
@@ -83,7 +83,7 @@ class AtomisticPatch:
         self.clock = Clock()
         check_elements(model, self.numbers)
         x = np.asarray(positions, dtype=np.float64)
-        self.owner = own_atoms(comm, x, self.periodic, self.needed, owner)
+        self.owner = own_atoms(comm, model, self.cell, self.periodic, x, self.needed, owner)
         self._atoms = AtomsOfRank.of(comm, self.owner)
         self._own = self._atoms.own
         self._selections: list[Selection] = []
@@ -321,13 +321,18 @@ def cluster_energy(
 
 
 def own_atoms(
-    comm: MPI.Comm, x: Array, periodic: BoolArray, needed: BoolArray, owner: ArrayLike | None
+    comm: MPI.Comm,
+    model: Potential,
+    cell: Array,
+    periodic: BoolArray,
+    x: Array,
+    needed: BoolArray,
+    owner: ArrayLike | None,
 ) -> IntArray:
-    """The given owners, or else ones found by bisection across the open axes, shape ``(n,)``."""
+    """The given owners, or else ones found by bisection across the open axes by cost, shape ``(n,)``."""
     if owner is None:
         cuttable = x if periodic.all() else x[:, ~periodic]
-        # Sites without energy cost next to nothing, but must not tie at nothing at all.
-        owner = bisect_owners(cuttable, np.where(needed, 1.0, 1e-3), comm.size)
+        owner = bisect_owners(cuttable, site_costs(model, cell, periodic, x, needed), comm.size)
     return np.asarray(owner, dtype=np.int64)
 
 
