@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from msolve.config import load_case
+from msolve.config import is_training, load_case, load_training
 from msolve.errors import CaseError, MsolveError
 from msolve.io.checkpoints import CHECKPOINT, read_checkpoint
 from msolve.io.fields import INDEX
@@ -30,6 +30,8 @@ KNOWN = (
     "output folders, result.json, checkpoint.h5, fields (.xdmf, .h5), atoms (.extxyz), inputs (.yaml), gmsh "
     "meshes (.msh), potentials (.eam.alloy, .eam.fs, .sw, .model, .nequip.zip, .ckpt)"
 )
+
+REPORT = "report.json"
 
 STEP = ("step", "load", "iterations", "residual", "lowest λ", "energy [eV]", "converged")
 
@@ -117,7 +119,7 @@ def show(path: Path, console: Console) -> None:
 
 
 def _folder(path: Path) -> About:
-    there = [name for name in (RESULT, CHECKPOINT, INDEX) if (path / name).is_file()]
+    there = [name for name in (RESULT, CHECKPOINT, INDEX, REPORT) if (path / name).is_file()]
     if not there:
         raise CaseError(
             [f"a folder without {RESULT} and {CHECKPOINT}: no output of msolve, or none yet"],
@@ -142,6 +144,8 @@ def _folder(path: Path) -> About:
 
 def _result(path: Path) -> About:
     data = json.loads(path.read_text(encoding="utf-8"))
+    if "test_errors_rms" in data:
+        return _training_report(data)
     case, steps = data["case"], data["steps"]
     status = data["status"]
     if status == "running":
@@ -163,6 +167,22 @@ def _result(path: Path) -> About:
     rows["time"] = f"{seconds:.1f} s on {_ranks(data['ranks'])}"
     rows["msolve"] = data["versions"]["msolve"]
     return About("result of a run", rows, [_step(step) for step in steps])
+
+
+def _training_report(data: Mapping[str, Any]) -> About:
+    errors, size = data["test_errors_rms"]["all"], data["sets"]
+    given = data["input"]["crystal"]
+    rows = {
+        "model": data["model"],
+        "reference": data["reference"],
+        "crystal": f"{given['structure']} {given['element']}",
+        "trained on": f"{size['train']['cells']} cells, {size['train']['atoms']} atoms",
+        "errors": f"{errors['energy']:.2g} meV/atom, {errors['forces']:.3g} meV/Å, {errors['stress']:.2g} GPa rms "
+        f"on {errors['cells']} test cells",
+    }
+    if data["input"]["model"]["kind"] == "existing":
+        del rows["trained on"]
+    return About("report on a potential", rows)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
@@ -280,6 +300,17 @@ def _atoms(path: Path) -> About:
 
 
 def _case(path: Path) -> About:
+    if is_training(path):
+        given = load_training(path)
+        cells = sum(kind.count for kind in given.data.cells)
+        rows = {
+            "crystal": f"{given.crystal.structure} {given.crystal.element}",
+            "reference": given.reference.kind,
+            "cells": f"{cells} of {len(given.data.cells)} kinds",
+            "model": given.model.kind,
+            "output": str(given.output_directory),
+        }
+        return About("input of a training; msolve train potential runs it", rows)
     case = load_case(path)
     data = case.to_dict()
     rows = {**_of_case(data), "load steps": _progress(data, 0).removeprefix("0 of ")}

@@ -597,6 +597,8 @@ def _training() -> Iterator[Bad]:
 
     yield Bad(group, "something else than a potential", "only a potential", words=("train", "DECK"))
     yield Bad(group, "no training named", "name the input", words=("train", "potential"))
+    yield Bad(group, "a deck", "msolve case", words=("train", "potential", "DECK"))
+    yield Bad(group, "its input as a deck", "msolve train potential", base=TRAINING)
     yield bad("no reference", "reference: missing", {"reference": None})
     yield bad("a reference that is not there", "reference.file", {"reference.file": "no.eam.alloy"})
     yield bad("a reference without file", "reference.file: missing", {"reference.file": None})

@@ -23,6 +23,7 @@ from msolve.atomistic import cluster_energy
 from msolve.config import training_from_dict
 from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError
+from msolve.info import about
 from msolve.potentials.rest import relaxed_lattice
 from msolve.properties import phonon_frequencies
 from msolve.train import train_potential
@@ -350,10 +351,23 @@ def mace_recipe(folder, **changes):
     return RECIPE | {"model": model, "data": data, "report": report, "output": output}
 
 
+def test_msolve_info_tells_of_a_training(reported, tmp_path):
+    folder, _ = reported
+    rows = about(folder).rows
+    assert (rows["model"], rows["crystal"]) == ("w_eam4.eam.fs", "bcc W")
+    deck = tmp_path / "train.yaml"
+    deck.write_text(json.dumps(RECIPE))
+    told = about(deck)
+    assert told.kind.startswith("input of a training")
+    assert told.rows["cells"] == "24 of 7 kinds"
+
+
 def test_arguments_that_mace_does_not_know(tmp_path):
     pytest.importorskip("mace", reason="mace-torch is not installed")
     with pytest.raises(CaseError, match=r"(?s)model\.arguments: mace_run_train.*\n.*stages\.0"):
         train_potential(training_from_dict(mace_recipe(tmp_path, colour="red")))
+    with pytest.raises(CaseError, match=r"model\.arguments\.seed: is given by msolve"):
+        train_potential(training_from_dict(mace_recipe(tmp_path, seed=3)))
     assert not any(tmp_path.iterdir())
 
 

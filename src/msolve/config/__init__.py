@@ -10,6 +10,7 @@ from msolve.config.case import Case
 from msolve.config.defects import Defect
 from msolve.config.loading import (
     case_from_dict,
+    is_training,
     load_case,
     load_training,
     training_from_dict,
@@ -85,6 +86,7 @@ __all__ = [
     "TractionInput",
     "Training",
     "case_from_dict",
+    "is_training",
     "load_case",
     "load_training",
     "reference",

@@ -47,13 +47,28 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
         CaseError: The file cannot be read, or holds what cannot be run. All problems are listed.
     """
     data = _mapping(path, "crystal, potential, domain, load")
+    if _of_training(data):
+        problem = f"is the input of a training; msolve train potential {Path(path).name} runs it"
+        raise CaseError([problem], Path(path).name)
     return case_from_dict(data, overrides, folder=Path(path).parent, source=Path(path).name)
 
 
 def load_training(path: str | Path, overrides: Sequence[str] = ()) -> Training:
     """Read the input of ``msolve train potential``; arguments and errors as for :func:`load_case`."""
     data = _mapping(path, "crystal, reference, data, model")
+    if "load" in data and not _of_training(data):
+        problem = f"is the input of a run, not of a training; msolve {Path(path).name} runs it"
+        raise CaseError([problem], Path(path).name)
     return training_from_dict(data, overrides, folder=Path(path).parent, source=Path(path).name)
+
+
+def is_training(path: str | Path) -> bool:
+    """Whether an input is that of a training; errors as for :func:`load_case`."""
+    return _of_training(_mapping(path, "crystal, potential, domain, load"))
+
+
+def _of_training(data: Mapping[str, Any]) -> bool:
+    return "data" in data and "load" not in data
 
 
 def _mapping(path: str | Path, keys: str) -> dict[str, Any]:

@@ -18,7 +18,8 @@ class MaceTraining(Section):
 
     kind: Literal["mace"] = Field(description="Trained by mace-torch.")
     arguments: Keywords = Field(
-        description="Arguments of `mace_run_train`; files, names, keys, seed and device are given by msolve."
+        description="Arguments of `mace_run_train`; files, names, keys and seed are given by msolve. On the CPU "
+        "unless `device` says otherwise."
     )
     later_stages: tuple[Keywords, ...] = Field(
         default=(),

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from msolve.config import AnyPotential, Training
 from msolve.crystal import Crystal
-from msolve.errors import CaseError, UnsupportedError
+from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.given import cubic_crystal, given_potential
 from msolve.io.files import write_whole
 from msolve.io.log import RunLog
@@ -132,7 +132,11 @@ class Workshop:
             for kind in given.cells:
 
                 def make(index: int, kind: Any = kind) -> Atoms:
-                    return label(self.reference, self.maker.make(kind, index, self.given.seed))
+                    try:
+                        return label(self.reference, self.maker.make(kind, index, self.given.seed))
+                    except ConvergenceError as error:
+                        error.add_note(f"while making cell {index + 1} of {kind.label}")
+                        raise
 
                 def each(index: int, kind: Any = kind, before: int = before) -> None:
                     self.log.counted(kind.label, before + index + 1, total)

@@ -28,6 +28,12 @@ from msolve.potentials.mace_import import quiet_import
 from msolve.train.labels import ENERGY, FORCES, STRESS
 from msolve.train.trainers import Task, Trained
 
+GIVEN = (
+    "name", "seed", "work_dir", "train_file", "valid_file", "energy_key", "forces_key", "stress_key", "plot",
+    "restart_latest",
+)  # fmt: skip
+"""Arguments that are not the user's."""
+
 _EPOCH = re.compile(r"Epoch (\d+):")
 
 
@@ -45,6 +51,7 @@ def check(given: MaceTraining) -> None:
     for k, settings in enumerate(_stages(given)):
         parser = tools.build_default_arg_parser()
         key = "model.arguments" if k == 0 else f"model.later_stages.{k - 1}"
+        problems += [f"{key}.{name}: is given by msolve" for name in GIVEN if name in settings]
         parser.error = _raise
         try:
             parser.parse_args(["--name=x", *_words(settings)])
