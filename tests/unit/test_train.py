@@ -251,7 +251,7 @@ load: {kind: k_field, K: [0.9 K_G, 1.0 K_G]}
 """
 
 
-def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_path):
+def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_path, monkeypatch):
     (tmp_path / "crack.yaml").write_text(CRACK)
     output, report = {"directory": str(tmp_path / "out")}, {"vacancy": 0, "phonons": 0}
     active = {"deck": "crack.yaml", "rounds": 1, "committee": 1, "atoms": 3}
@@ -265,6 +265,14 @@ def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_pa
         assert row["doubt_max"] < 1e-9
         assert row["error_max"] < 1e-3
     clusters = read(tmp_path / "out/cells/active_0.extxyz", ":")
+
+    def never(*arguments):
+        raise AssertionError("computed twice")
+
+    monkeypatch.setattr("msolve.train.active.states_of", never)
+    train_potential(training_from_dict(RECIPE | changed, folder=tmp_path))  # goes on
+    again = json.loads((tmp_path / "out/report.json").read_text())["active"]
+    assert [row["doubt_rms"] for row in again] == [row["doubt_rms"] for row in rows]
     assert clusters[0].cell[2, 2] == pytest.approx(3.1434, abs=1e-3)  # one period along [001]
     for cluster in clusters:
         x, y = cluster.positions[:, :2].T
@@ -331,6 +339,13 @@ def test_doubt_is_the_deviation_from_the_mean(monkeypatch):
     )
     assert np.flatnonzero(doubt) == [3]
     assert doubt[3] == pytest.approx(np.std([2.0, 0.0, 0.0]))
+
+
+def test_no_cells_to_test_on(tmp_path):
+    data = {"cells": [{"kind": "strained", "count": 2, "strain": "2 %"}]}
+    changed = RECIPE | {"data": data, "output": {"directory": str(tmp_path)}}
+    with pytest.raises(CaseError, match=r"data\.test = 0\.2: leaves no cell"):
+        train_potential(training_from_dict(changed))
 
 
 def mace_recipe(folder, **changes):

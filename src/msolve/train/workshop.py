@@ -164,8 +164,15 @@ class Workshop:
                     else sets.train
                 )
                 chosen.append(cells[index])
+        problems = []
         if not sets.train:
-            raise CaseError(["data.cells: none is left to train on; more of them would do"])
+            problems.append("data.cells: none is left to train on; more of them would do")
+        if not sets.test:
+            problems.append(
+                f"data.test = {data.test:g}: leaves no cell for the report; more cells, or a larger share, would do"
+            )
+        if problems:
+            raise CaseError(problems)
         return sets
 
     def training_origin(self, sets: Sets) -> str:

@@ -9,9 +9,11 @@ goes on from its checkpoints. Tested with mace-torch 0.3.16.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -73,6 +75,10 @@ def train(given: MaceTraining, task: Task) -> Trained:
     """
     import mace
 
+    if not task.validation:
+        raise CaseError(
+            ["data.validation: leaves no cell; mace-torch needs some to choose its best state by"]
+        )
     progress = _begun(task)
     for k, settings in enumerate(_stages(given)):
         if k <= progress["done"]:
@@ -147,7 +153,12 @@ def _run(settings: Mapping[str, Any], task: Task, stage: int, stages: int) -> No
     what = f"training, stage {stage + 1} of {stages}"
     said: list[str] = []
     program = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=work
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=work,
+        preexec_fn=_end_with_parent,
     )
     try:
         assert program.stdout is not None
@@ -167,6 +178,12 @@ def _run(settings: Mapping[str, Any], task: Task, stage: int, stages: int) -> No
             f"mace_run_train ended with code {code}: {reason}; all it said is in "
             f"{work / f'stage_{stage}.log'}"
         )
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when its parent ends, however that happens (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _forget_moments(work: Path, rate: float) -> None:
