@@ -24,6 +24,7 @@ from msolve.config import training_from_dict
 from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError
 from msolve.info import about
+from msolve.potentials import load_potential
 from msolve.potentials.rest import relaxed_lattice
 from msolve.properties import phonon_frequencies
 from msolve.train import train_potential
@@ -415,3 +416,77 @@ def test_mace_is_trained_in_stages_and_goes_on_after_a_kill(tmp_path, monkeypatc
     assert (out / "cells/rattled.extxyz").stat().st_mtime_ns >= labels
     assert json.loads(stages.read_text())["done"] == 1
     assert (out / "tiny.model").stat().st_size > 10_000
+
+
+def nequip_recipe(folder, **changes):
+    network = {
+        "_target_": "nequip.model.NequIPGNNModel", "r_max": 4.0, "num_layers": 2, "l_max": 1,
+        "num_features": 4, "num_bessels": 4, "radial_mlp_width": 8,
+        "avg_num_neighbors": "${training_data_stats:num_neighbors_mean}",
+        "per_type_energy_scales": "${training_data_stats:forces_rms}",
+        "per_type_energy_shifts": {"W": 0.0},
+    }  # fmt: skip
+    training = {
+        "_target_": "nequip.train.EMALightningModule",
+        "loss": {
+            "_target_": "nequip.train.EnergyForceStressLoss",
+            "coeffs": {"total_energy": 1, "forces": 1, "stress": 1},
+        },
+        "val_metrics": {
+            "_target_": "nequip.train.EnergyForceStressMetrics",
+            "coeffs": {"forces_rmse": 1},
+        },
+        "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01},
+        "model": network | changes,
+    }
+    config = {"trainer": {"max_epochs": 40}, "training_module": training}
+    return mace_recipe(folder) | {"model": {"kind": "nequip", "config": config}}
+
+
+def test_what_a_configuration_of_nequip_must_hold(tmp_path):
+    recipe = nequip_recipe(tmp_path, r_max=None, _target_=None)
+    recipe["model"]["config"] |= {"run": ["test"], "trainer": {}}
+    with pytest.raises(CaseError) as refused:
+        train_potential(training_from_dict(recipe))
+    told = str(refused.value)
+    for key in (
+        "run: is given",
+        "model._target_: missing",
+        "model.r_max: missing",
+        "max_epochs: m",
+    ):
+        assert key in told
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.models
+@pytest.mark.slow
+def test_nequip_is_trained_and_goes_on_after_a_kill(tmp_path):
+    pytest.importorskip("nequip", reason="nequip is not installed")
+    out, deck = tmp_path / "out", tmp_path / "deck.yaml"
+    deck.write_text(json.dumps(nequip_recipe(out)))
+    source = str(Path(__file__).parents[2] / "src")
+    command = [sys.executable, "-m", "msolve.cli", "train", "potential", str(deck)]
+    program = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": source}, stderr=subprocess.PIPE, text=True
+    )
+    last, deadline = out / "work/last.ckpt", time.monotonic() + 120
+    while not last.is_file():
+        assert program.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+    program.send_signal(signal.SIGTERM)
+    assert program.communicate(timeout=30)[1].count("goes on") == 1
+    assert program.returncode == 128 + signal.SIGTERM
+    assert not (out / "tiny.ckpt").exists()
+
+    try:
+        train_potential(training_from_dict(json.loads(deck.read_text())))
+    except ConvergenceError as error:  # so few epochs need not give a crystal
+        assert "no stress-free lattice" in str(error) or "no minimum" in str(error)
+    said = (out / "work/said.log").read_text().splitlines()
+    epochs = [int(line.split("Epoch ")[1].split(",")[0]) for line in said if "Epoch " in line]
+    assert epochs.count(0) == 1 and epochs[-1] == 39
+    content = (out / "tiny.ckpt").read_bytes()
+    assert len(content) > 10_000 and str(tmp_path).encode() not in content
+    assert {74} == load_potential(out / "tiny.ckpt", "nequip").numbers

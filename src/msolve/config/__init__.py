@@ -45,7 +45,7 @@ from msolve.config.sections import (
     Output,
     Solver,
 )
-from msolve.config.trainers import AnyTraining, ExistingModel, MaceTraining
+from msolve.config.trainers import AnyTraining, ExistingModel, MaceTraining, NequipTraining
 from msolve.config.training import Active, AnyCells, Training
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "LammpsPotential",
     "MaceTraining",
     "Mesh",
+    "NequipTraining",
     "Orientation",
     "Output",
     "PolygonCore",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from msolve.config.potentials import AnyPotential
 from msolve.config.quantities import Keywords
-from msolve.config.sections import Section
+from msolve.config.sections import PositiveCount, Section
 
 
 class MaceTraining(Section):
@@ -28,6 +28,19 @@ class MaceTraining(Section):
     )
 
 
+class NequipTraining(Section):
+    """A NequIP or Allegro model by nequip's own trainer."""
+
+    kind: Literal["nequip"] = Field(description="Trained by nequip.")
+    config: Keywords = Field(
+        description="Configuration of `nequip-train`: `trainer` with `max_epochs`, `training_module` with `model`, "
+        "loss, metrics and optimizer. Data, run, seed, type names and checkpoints are given by msolve, "
+        "`${training_data_stats:...}` can be used, and `model_dtype` is float64 by default. The state with the "
+        "least `val0_epoch/weighted_sum` is kept."
+    )
+    batch_size: PositiveCount = Field(default=6, description="Cells to a step of the optimizer.")
+
+
 class ExistingModel(Section):
     """A potential that is there already; only the report is made."""
 
@@ -35,4 +48,4 @@ class ExistingModel(Section):
     potential: AnyPotential = Field(description="The potential, given as in a deck.")
 
 
-AnyTraining = Annotated[MaceTraining | ExistingModel, Field(discriminator="kind")]
+AnyTraining = Annotated[MaceTraining | NequipTraining | ExistingModel, Field(discriminator="kind")]

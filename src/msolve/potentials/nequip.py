@@ -60,7 +60,7 @@ class NequIP:
 
     def __init__(self, module: torch.nn.Module, name: str = "NequIP", device: str = "cpu") -> None:
         net: Any = module
-        self._parts = _parts(net, name)
+        self._net, self._parts = net, _parts(net, name)
         elements = _elements(list(net.type_names), name)
         _in_double(net.to(device=device).eval().requires_grad_(False))
         species = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
@@ -78,6 +78,11 @@ class NequIP:
     def reach(self) -> float:
         """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
         return self.cutoff * self.layers
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """The trained parameters."""
+        parameters: Iterator[torch.nn.Parameter] = self._net.parameters()
+        return parameters
 
     def site_energy(
         self,

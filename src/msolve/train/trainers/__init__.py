@@ -31,6 +31,7 @@ from msolve.crystal import Crystal
 TRAINERS = {
     "existing": "msolve.train.trainers.existing",
     "mace": "msolve.train.trainers.mace",
+    "nequip": "msolve.train.trainers.nequip",
 }
 
 

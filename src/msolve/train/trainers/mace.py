@@ -9,12 +9,9 @@ goes on from its checkpoints. Tested with mace-torch 0.3.16.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +26,7 @@ from msolve.io.files import whole, write_whole
 from msolve.potentials.mace_import import quiet_import
 from msolve.train.labels import ENERGY, FORCES, STRESS
 from msolve.train.trainers import Task, Trained
+from msolve.train.trainers.programs import run_program
 
 GIVEN = (
     "name", "seed", "work_dir", "train_file", "valid_file", "energy_key", "forces_key", "stress_key", "plot",
@@ -151,39 +149,13 @@ def _run(settings: Mapping[str, Any], task: Task, stage: int, stages: int) -> No
     words += [f"--seed={task.seed}", "--device=cpu", "--plot=False", "--save_cpu"]
     words += ["--error_table=PerAtomRMSEstressvirials", *_words(settings)]
     what = f"training, stage {stage + 1} of {stages}"
-    said: list[str] = []
-    program = subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=work,
-        preexec_fn=_end_with_parent,
-    )
-    try:
-        assert program.stdout is not None
-        for line in program.stdout:
-            said.append(line.rstrip())
-            epoch = _EPOCH.search(line)
-            if epoch:
-                task.progress(what, int(epoch[1]) + 1, last)
-        code = program.wait()
-    finally:
-        program.kill()
-        program.wait()
-        (work / f"stage_{stage}.log").write_text("\n".join(said) + "\n")
-    if code != 0 or not (work / "model.model").is_file():
-        reason = next((line for line in reversed(said) if line.strip()), "it said nothing")
-        raise ConvergenceError(
-            f"mace_run_train ended with code {code}: {reason}; all it said is in "
-            f"{work / f'stage_{stage}.log'}"
-        )
 
+    def told(line: str) -> None:
+        epoch = _EPOCH.search(line)
+        if epoch:
+            task.progress(what, int(epoch[1]) + 1, last)
 
-def _end_with_parent() -> None:
-    """Let the kernel end this process when its parent ends, however that happens (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    run_program("mace_run_train", words, work / f"stage_{stage}.log", told, work / "model.model")
 
 
 def _forget_moments(work: Path, rate: float) -> None:
