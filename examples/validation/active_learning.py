@@ -115,7 +115,7 @@ def study(config: Path) -> list[Row]:
             members = shop.committee(sets, k, active.committee)
             spread = sorted(tip_error(one, shop.reference, truth) for one in members)
             rms, furthest = displacement_error(survey.states, truth)
-            errors = errors_of(model, [*sets.test, *unseen], lambda n: None)[0]
+            errors = errors_of(model, [*sets.test, *unseen])[0]
             rows.append(
                 {
                     "round": k,

@@ -342,6 +342,36 @@ def test_doubt_is_the_deviation_from_the_mean(monkeypatch):
     assert doubt[3] == pytest.approx(np.std([2.0, 0.0, 0.0]))
 
 
+@pytest.mark.slow
+def test_black_boxes_and_fcc(tmp_path):
+    emt = {"kind": "ase", "calculator": "ase.calculators.emt:EMT", "cutoff": "6 angstrom"}
+    cells = [
+        {"kind": "rattled", "count": 2, "cubes": 1},
+        {"kind": "surface", "count": 2, "planes": [[1, 1, 1]], "thickness": ["5 angstrom"] * 2},
+    ]
+    changed = {
+        "crystal": {"structure": "fcc", "element": "Cu"},
+        "reference": emt,
+        "data": {"cells": cells, "test": 0.5, "validation": 0},
+        "model": {"kind": "existing", "potential": emt},
+        "report": {"vacancy": 0, "phonons": 2},
+        "output": {"directory": str(tmp_path)},
+    }
+    train_potential(training_from_dict(RECIPE | changed))
+    report = json.loads((tmp_path / "report.json").read_text())
+    errors = report["test_errors_rms"]["all"]
+    assert max(errors["energy"], errors["forces"], errors["stress"]) < 1e-3
+    assert report["properties"]["truth"]["a0"] == pytest.approx(3.59, abs=0.01)
+    assert report["phonons"]["error_rms"] < 1e-6
+    assert [name for _, name in report["phonons"]["corners"]] == ["Γ", "X", "X", "Γ", "L"]
+    one, same = (
+        report["phonons"]["truth"][k] for k, name in report["phonons"]["corners"] if name == "X"
+    )
+    np.testing.assert_allclose(one, same, atol=2e-3)
+    slab = read(tmp_path / "cells/surface.extxyz", "0")
+    assert slab.info["REF_energy"] / len(slab) > 0.05  # EMT counts from the crystal
+
+
 def test_no_cells_to_test_on(tmp_path):
     data = {"cells": [{"kind": "strained", "count": 2, "strain": "2 %"}]}
     changed = RECIPE | {"data": data, "output": {"directory": str(tmp_path)}}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from msolve.config import Training
+from msolve.config import ExistingModel, Training
 from msolve.errors import ConvergenceError, UnsupportedError
 from msolve.io.files import output_error
 from msolve.io.log import RunLog
@@ -77,15 +77,21 @@ def report_on(
     """Compare the model with its reference and write the report; returns it."""
     given, notes = shop.given, list[str]()
     wanted = given.report
-    errors, pairs = errors_of(
-        model, sets.test, lambda n: shop.log.counted("test cells", n, len(sets.test))
-    )
     key = fingerprint(wanted.model_dump(mode="json"))
     truth = shop.kept.get(
         f"properties {key}",
         lambda: properties_of(shop.reference, shop.crystal, wanted, notes.append),
     )
     ours = properties_of(model, shop.crystal, wanted, notes.append)
+    zero = 0.0
+    if isinstance(given.model, ExistingModel):
+        zero = float(ours["E_bulk"] or 0.0) - float(truth["E_bulk"] or 0.0)
+        notes.append(
+            f"energies are compared from the crystal at rest: {zero:.6g} eV per atom apart"
+        )
+    errors, pairs = errors_of(
+        model, sets.test, lambda n: shop.log.counted("test cells", n, len(sets.test)), zero
+    )
     file = shop.folder / str(made.potential.get("file", ""))
     content = file.read_bytes() if file.is_file() else b""
     named = {"file": file.name} if content else {}
