@@ -17,11 +17,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from msolve.atomistic import cluster_energy
+from msolve.crystal import Crystal
 from msolve.errors import CaseError, UnsupportedError
 from msolve.info import about
 from msolve.potentials import load_potential
+from msolve.potentials.bulk import BulkCell
 from msolve.potentials.nequip import NequIP, undisturbed
-from msolve.testing import Tolerances, check_potential, write_tiny_nequip
+from msolve.testing import Tolerances, check_material, check_potential, write_tiny_nequip
 
 pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 
@@ -100,6 +102,21 @@ def test_energy_and_gradient_are_those_of_nequip(model_file, model, periodic):
 def test_laws(model):
     x, z, cell = atoms(model.numbers)
     check_potential(model, x, z, cell, (True, False, True), np.random.default_rng(2))
+
+
+@pytest.mark.parametrize("allegro", [False, True])
+def test_the_continuum_follows_from_the_model(allegro, tmp_path):
+    write_tiny_nequip(tmp_path / "tiny.ckpt", allegro=allegro)
+    model = load_potential(tmp_path / "tiny.ckpt", "nequip")
+    bulk = BulkCell(model, Crystal.bcc(3.16, 74).oriented([1, -1, 0], [1, 1, 0], [0, 0, 1]))
+    F = np.eye(3) + 0.03 * np.random.default_rng(0).normal(size=(4, 3, 3))
+    for each, W in zip(F, bulk.energy_density(F)[0], strict=True):
+        cell = bulk.oriented.cell @ each.T
+        energy, _ = cluster_energy(model, np.zeros((1, 3)), [74], cell, [True] * 3)
+        assert W * bulk.volume == pytest.approx(energy, rel=1e-12)
+    # random weights have no lattice at rest
+    accept = Tolerances(rest=np.inf)
+    check_material(bulk, F, np.random.default_rng(1), accept)
 
 
 @pytest.mark.parametrize(("allegro", "layers"), [(False, 2), (True, 1)])

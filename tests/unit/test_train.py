@@ -491,10 +491,11 @@ def test_what_a_configuration_of_nequip_must_hold(tmp_path):
 
 @pytest.mark.models
 @pytest.mark.slow
-def test_nequip_is_trained_and_goes_on_after_a_kill(tmp_path):
+def test_nequip_is_trained_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     pytest.importorskip("nequip", reason="nequip is not installed")
     out, deck = tmp_path / "out", tmp_path / "deck.yaml"
-    deck.write_text(json.dumps(nequip_recipe(out)))
+    deck.write_text(json.dumps(nequip_recipe("out")))  # from where the command runs
+    monkeypatch.chdir(tmp_path)
     source = str(Path(__file__).parents[2] / "src")
     command = [sys.executable, "-m", "msolve.cli", "train", "potential", str(deck)]
     program = subprocess.Popen(

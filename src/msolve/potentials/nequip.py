@@ -101,8 +101,8 @@ class NequIP:
             vec, pair, numbers = self._with_bystander(vec, pair, numbers)
         data = {
             "pos": vec.new_zeros(len(numbers), 3),  # only its length is looked at
-            "edge_vectors": vec,
-            "edge_index": pair,
+            "edge_vectors": vec.contiguous(),
+            "edge_index": pair.contiguous(),  # nequip takes views of both
             TYPES: self._species[numbers],
         }
         layers = 0

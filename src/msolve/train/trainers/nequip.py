@@ -177,8 +177,8 @@ def _configuration(given: NequipTraining, task: Task) -> dict[str, Any]:
 
 
 def _run(task: Task, epochs: int, again: bool) -> None:
-    words = [sys.executable, "-m", "nequip.scripts.train", "-cp", str(task.work), "-cn", "config"]
-    words += [f"++ckpt_path={LAST}"] if again else []
+    words = [sys.executable, "-m", "nequip.scripts.train", "-cp", str(task.work.resolve())]
+    words += ["-cn", "config", *([f"++ckpt_path={LAST}"] if again else [])]
 
     def told(line: str) -> None:
         epoch = _EPOCH.search(line)
