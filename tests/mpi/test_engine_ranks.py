@@ -16,6 +16,7 @@ from msolve.testing import write_tiny_mace, write_tiny_nequip
 WORKER = Path(__file__).with_name("engine_ranks_worker.py")
 EAM4 = Path(__file__).parents[2] / "solver_configs/potentials/w_eam4.eam.fs"
 MACE = ("mace", "mace, without exchange", "mace, in batches")
+NEQUIP = ("nequip", "nequip, without exchange", "nequip, in batches")
 RELATIVE = 1e-12  # sums in another order; anything worse is a wrong halo
 
 
@@ -42,7 +43,7 @@ def models(tmp_path_factory):
     if find_spec("nequip") is not None:
         folder = tmp_path_factory.mktemp("ranks")
         write_tiny_nequip(folder / "nequip.ckpt")
-        found.append(f"nequip={folder / 'nequip.ckpt'}")
+        found += [f"{name}={folder / 'nequip.ckpt'}" for name in NEQUIP]
     if find_spec("allegro") is not None:
         write_tiny_nequip(folder / "allegro.ckpt", allegro=True)
         found.append(f"nequip, Allegro={folder / 'allegro.ckpt'}")
@@ -69,10 +70,12 @@ def test_same_numbers_on_any_number_of_ranks(models, expected, n_ranks, tmp_path
 
 
 @pytest.mark.models
-def test_neither_exchange_nor_batches_change_the_numbers(models, expected):
-    if find_spec("mace") is None:
-        pytest.skip("mace-torch is not installed")
-    for name in MACE[1:]:
+@pytest.mark.parametrize("names", [MACE, NEQUIP], ids=lambda names: names[0])
+def test_neither_exchange_nor_batches_change_the_numbers(models, expected, names):
+    usual, *others = names
+    if find_spec(usual) is None:
+        pytest.skip(f"{usual} is not installed")
+    for name in others:
         for key in (key for key in expected if key.startswith(f"{name}, ")):
-            usual = expected[key.replace(name, "mace", 1)]
-            assert np.abs(expected[key] - usual).max() < RELATIVE * np.abs(usual).max(), key
+            same = expected[key.replace(name, usual, 1)]
+            assert np.abs(expected[key] - same).max() < RELATIVE * np.abs(same).max(), key

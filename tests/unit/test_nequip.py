@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mpi4py import MPI
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from msolve.atomistic import cluster_energy
+from msolve.atomistic import AtomisticPatch, cluster_energy
 from msolve.crystal import Crystal
 from msolve.errors import CaseError, UnsupportedError
 from msolve.info import about
@@ -102,6 +104,36 @@ def test_energy_and_gradient_are_those_of_nequip(model_file, model, periodic):
 def test_laws(model):
     x, z, cell = atoms(model.numbers)
     check_potential(model, x, z, cell, (True, False, True), np.random.default_rng(2))
+
+
+def test_batches_change_nothing_but_the_memory(model_file):
+    x, z, cell = atoms(load_potential(model_file, "nequip").numbers)
+    found = []
+    for batch in (100, 5):
+        model = load_potential(model_file, "nequip")
+        model.batch = batch
+        every, weight = np.ones(len(x), dtype=bool), np.linspace(0.0, 1.0, len(x))
+        patch = AtomisticPatch(MPI.COMM_SELF, model, z, cell, [True] * 3, x, every)
+        products = patch.hessian_product(x, weight, np.cos(x))
+        found.append([*patch.evaluate(x, weight), products, patch.site_energies(x)])
+    for whole, parts in zip(*found, strict=True):
+        assert np.abs(whole - parts).max() < 1e-12 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("batch", [100, 1])
+@pytest.mark.parametrize("allegro", [False, True])
+def test_single_precision_obeys_the_laws_as_well_as_it_can(allegro, batch, tmp_path):
+    write_tiny_nequip(tmp_path / "tiny.ckpt", allegro=allegro)
+    exact = load_potential(tmp_path / "tiny.ckpt", "nequip")
+    model = load_potential(tmp_path / "tiny.ckpt", "nequip", precision="float32")
+    model.batch = batch
+    x, z, cell = atoms(model.numbers)
+    rough = Tolerances(step=5e-3, gradient=2e-3, hessian=2e-2, exact=3e-5, jump=1e-5)
+    check_potential(model, x, z, cell, (True, False, True), np.random.default_rng(2), rough)
+    expected = cluster_energy(exact, x, z, cell, [True] * 3)
+    energy, gradient = cluster_energy(model, x, z, cell, [True] * 3)
+    assert energy == pytest.approx(expected[0], rel=1e-6) and energy != expected[0]
+    assert np.abs(gradient - expected[1]).max() < 1e-5 * np.abs(expected[1]).max()
 
 
 @pytest.mark.parametrize("allegro", [False, True])

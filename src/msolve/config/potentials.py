@@ -52,8 +52,8 @@ class Potential(Section):
     )
     precision: Literal["float64", "float32"] = Field(
         default="float64",
-        description="Precision of a neural network (`mace`). In `float32` it is faster on a GPU, its forces carry a "
-        "noise of some 1e-6 of the largest, and `solver.gradient_tolerance` must lie above that.",
+        description="Precision of a neural network (`mace`, `nequip`). In `float32` it is faster on a GPU, its forces "
+        "carry a noise of some 1e-6 of the largest, and `solver.gradient_tolerance` must lie above that.",
     )
 
     @field_validator("file")

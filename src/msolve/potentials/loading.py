@@ -10,7 +10,7 @@ from pathlib import Path
 from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.protocol import SiteModel
 
-SINGLE = frozenset({"mace"})
+SINGLE = frozenset({"mace", "nequip"})
 """Kinds that can be evaluated in single precision."""
 
 
@@ -65,7 +65,7 @@ def load_potential(
         raise UnsupportedError(
             f"potential.precision = {precision}: the kind {kind} is evaluated in float64 only; leave it out"
         )
-    return _load_mace(path_or_name, where, precision)
+    return {"mace": _load_mace, "nequip": _load_nequip}[kind](path_or_name, where, precision)
 
 
 def pick_device(device: str, local_rank: int = 0) -> str:
@@ -109,10 +109,12 @@ def _load_mace(path: str | Path, device: str, precision: str = "float64") -> Sit
     return load_mace(path, device, getattr(torch, precision))
 
 
-def _load_nequip(path: str | Path, device: str) -> SiteModel:
+def _load_nequip(path: str | Path, device: str, precision: str = "float64") -> SiteModel:
+    import torch
+
     from msolve.potentials.nequip import load_nequip
 
-    return load_nequip(path, device)
+    return load_nequip(path, device, getattr(torch, precision))
 
 
 def _load_sw(path: str | Path, device: str) -> SiteModel:

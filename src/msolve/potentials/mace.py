@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import pickle
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,12 @@ from typing import Any
 import torch
 
 from msolve.errors import CaseError, UnsupportedError
+from msolve.potentials.batches import BATCH, Batch, with_rows
 from msolve.potentials.mace_import import import_modules, quiet_import
 from msolve.potentials.protocol import FeatureHalo
 from msolve.potentials.recompute import recomputed
 
 SORTS = ("MACE", "ScaleShiftMACE")
-
-BATCH = {"cpu": 4096, "cuda": 32_768}
-"""Sites computed at once: a third of a megabyte each with the smallest models."""
 
 
 class MACE:
@@ -112,14 +109,14 @@ class MACE:
         n_rows = max(n_owned, 1)
         elements = torch.nn.functional.one_hot(self._species[numbers], len(self.numbers))
         elements = elements.to(vec.dtype)
-        batches = [_Batch.whole(pair, n_rows, len(numbers))]
+        batches = [Batch.whole(pair, n_rows, len(numbers))]
         if n_rows > self.batch:
-            batches = _Batch.cut(pair, n_rows, self.batch)
+            batches = Batch.cut(pair, n_rows, self.batch)
         features = net.node_embedding(elements)
         by_layer: list[torch.Tensor] = []
         for layer in range(self.layers):
             if by_layer:
-                features = _with_rows(halo.forward(features[:n_owned]), len(numbers))
+                features = with_rows(halo.forward(features[:n_owned]), len(numbers))
             features = self._layer(layer, features, vec, elements, batches)
             by_layer.append(features)
         head = torch.zeros(n_rows, dtype=torch.int64, device=vec.device)
@@ -145,7 +142,7 @@ class MACE:
         features: torch.Tensor,
         vec: torch.Tensor,
         elements: torch.Tensor,
-        batches: list[_Batch],
+        batches: list[Batch],
     ) -> torch.Tensor:
         """Features of all sites after a layer, from those of all local atoms before it."""
         if len(batches) == 1:
@@ -165,7 +162,7 @@ class MACE:
     def _sites(
         self,
         layer: int,
-        batch: _Batch,
+        batch: Batch,
         features: torch.Tensor,
         vec: torch.Tensor,
         elements: torch.Tensor,
@@ -203,48 +200,6 @@ class MACE:
             torch.cat([pair, pair.new_tensor([[last], [last]])], dim=1),
             torch.cat([numbers, numbers.new_tensor([self._first_element])]),
         )
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Some sites, and what one layer needs to know of their surroundings.
-
-    Attributes:
-        n_sites: Number of sites.
-        edges: Their edges in the list of all.
-        rows: Atoms that take part, the sites first, as indices of local atoms.
-        pair: Their edges as indices of ``rows``, shape ``(2, e)``.
-    """
-
-    n_sites: int
-    edges: slice
-    rows: torch.Tensor
-    pair: torch.Tensor
-
-    @classmethod
-    def whole(cls, pair: torch.Tensor, n_sites: int, n_local: int) -> _Batch:
-        """All sites at once."""
-        return cls(n_sites, slice(None), torch.arange(n_local, device=pair.device), pair)
-
-    @classmethod
-    def cut(cls, pair: torch.Tensor, n_sites: int, size: int) -> list[_Batch]:
-        """Runs of at most ``size`` sites; edges are ascending by site."""
-        starts = torch.arange(0, n_sites, size, device=pair.device)
-        ends = [*torch.searchsorted(pair[0].contiguous(), starts).tolist(), pair.shape[1]]
-        found = []
-        for k, first in enumerate(starts.tolist()):
-            last = min(first + size, n_sites)
-            edges = slice(ends[k], ends[k + 1])
-            sites = torch.arange(first, last, device=pair.device)
-            centre, neighbour = pair[0, edges], pair[1, edges]
-            others = torch.unique(neighbour)
-            others = others[(others < first) | (others >= last)]
-            inside = (neighbour >= first) & (neighbour < last)
-            place = torch.searchsorted(others, neighbour) + (last - first)
-            place = torch.where(inside, neighbour - first, place)
-            rows = torch.cat([sites, others])
-            found.append(cls(last - first, edges, rows, torch.stack([centre - first, place])))
-        return found
 
 
 def load_mace(path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float64) -> MACE:
@@ -315,13 +270,6 @@ def _check_sort(module: torch.nn.Module, name: str) -> None:
             f"{name} needs inputs other than positions and elements (charge, spin, ...); "
             "train it without them"
         )
-
-
-def _with_rows(rows: torch.Tensor, n: int) -> torch.Tensor:
-    missing = n - len(rows)
-    if missing == 0:
-        return rows
-    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
 
 
 def _as_written(device: torch.device) -> AbstractContextManager[None]:

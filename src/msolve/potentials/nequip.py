@@ -16,14 +16,18 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from msolve.errors import CaseError, UnsupportedError
+from msolve.potentials.batches import BATCH, Batch, with_rows
 from msolve.potentials.protocol import FeatureHalo
+from msolve.potentials.recompute import recomputed
 
 COMPILED = (".nequip.pt2", ".nequip.pth", ".pt2", ".pth")
 LAYER = "ConvNetLayer"
@@ -38,19 +42,27 @@ LOCAL = frozenset(
     }
 )  # fmt: skip
 """Parts that only look at an atom and its own edges."""
-FEATURES, TYPES, ENERGY = "node_features", "atom_types", "atomic_energy"
+FEATURES, ENERGY = "node_features", "atomic_energy"
+
+Data: TypeAlias = dict[str, torch.Tensor]
 
 
 class NequIP:
     """NequIP or Allegro site model; see :class:`msolve.potentials.protocol.SiteModel`.
 
-    It is evaluated in float64, whatever it was trained in. Weights and coupling coefficients of a model trained
-    in float32 stay rounded to that, so its energies are invariant under rotation only to such a rounding.
+    Weights and coupling coefficients of a model trained in float32 stay rounded to that, so its energies are
+    invariant under rotation only to such a rounding.
 
     Args:
-        module: A ``GraphModel`` of nequip. It is converted to float64 and moved to the device in place.
+        module: A ``GraphModel`` of nequip. It is converted and moved to the device in place.
         name: What to call it.
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
+        dtype: Precision of the network. Edge vectors and sums over atoms are in float64 all the same.
+
+    Attributes:
+        exchange: Whether features go from rank to rank between layers. If not, ranks compute the features
+            of copies again: more work, no messages.
+        batch: Sites that are computed at once, when there are more than that; bounds the memory.
 
     Raises:
         UnsupportedError: The model has parts or inputs that are not known here, or its types are no elements.
@@ -58,18 +70,32 @@ class NequIP:
 
     gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
-    def __init__(self, module: torch.nn.Module, name: str = "NequIP", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        name: str = "NequIP",
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
         net: Any = module
-        self._net, self._parts = net, _parts(net, name)
+        parts = _parts(net, name)
+        layers = [k for k, part in enumerate(parts) if _sort(part) == LAYER]
+        self._net = net
+        # What describes atoms and edges; then what comes of them, cut where features are exchanged.
+        self._edges = parts[: layers[0]] if layers else parts
+        cuts = [*layers, len(parts)]
+        self._stages = [parts[a:b] for a, b in pairwise(cuts)] or [[]]
         elements = _elements(list(net.type_names), name)
-        _in_double(net.to(device=device).eval().requires_grad_(False))
+        _in_precision(net.to(device=device).eval().requires_grad_(False), dtype)
         species = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
         species[elements] = torch.arange(len(elements))
         self.name = name
         self.device = device
+        self.dtype = dtype
         self.cutoff = float(net.metadata["r_max"])
-        self.layers = max(sum(_sort(part) == LAYER for part in self._parts), 1)
+        self.layers = len(self._stages)
         self.exchange = self.layers > 1
+        self.batch = BATCH[torch.device(device).type]
         self.numbers = frozenset(elements)
         self._species = species.to(device)
         self._first_element = elements[0]
@@ -99,21 +125,50 @@ class NequIP:
         """
         if len(vec) == 0:
             vec, pair, numbers = self._with_bystander(vec, pair, numbers)
+        types = self._species[numbers]
+        batches = None if n_owned <= self.batch else Batch.cut(pair, n_owned, self.batch)
+        data = self._described(vec, pair, types) if batches is None else {}
+        features = vec.new_zeros((len(numbers), 0), dtype=self.dtype)
+        for k in range(self.layers):
+            if k:
+                features = with_rows(halo.forward(features[:n_owned]), len(numbers))
+            if batches is None:
+                features = self._stage(k, data, features, n_owned)
+                continue
+            parts = [
+                recomputed(
+                    partial(self._sites, k, batch, types.index_select(0, batch.rows)),
+                    features.index_select(0, batch.rows),
+                    vec[batch.edges],
+                )
+                for batch in batches
+            ]
+            features = torch.cat(parts)
+        return features.to(torch.float64).reshape(-1)
+
+    def _sites(
+        self, k: int, batch: Batch, types: torch.Tensor, features: torch.Tensor, vec: torch.Tensor
+    ) -> torch.Tensor:
+        return self._stage(k, self._described(vec, batch.pair, types), features, batch.n_sites)
+
+    def _described(self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor) -> Data:
         data = {
-            "pos": vec.new_zeros(len(numbers), 3),  # only its length is looked at
+            "pos": vec.new_zeros(len(types), 3),  # only its length is looked at
             "edge_vectors": vec.contiguous(),
             "edge_index": pair.contiguous(),  # nequip takes views of both
-            TYPES: self._species[numbers],
+            "atom_types": types,
         }
-        layers = 0
-        for part in self._parts:
-            if _sort(part) == LAYER:
-                if layers:
-                    features = halo.forward(data[FEATURES][:n_owned])
-                    data[FEATURES] = _with_rows(features, len(numbers))
-                layers += 1
+        for part in self._edges:
             data = part(data)
-        return data[ENERGY].reshape(-1)[:n_owned]
+        return data
+
+    def _stage(self, k: int, data: Data, features: torch.Tensor, n_sites: int) -> torch.Tensor:
+        """Features of some sites after a layer, or in the end their energies."""
+        if k:
+            data[FEATURES] = features
+        for part in self._stages[k]:
+            data = part(data)
+        return data[ENERGY if k == self.layers - 1 else FEATURES][:n_sites]
 
     def _with_bystander(
         self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor
@@ -128,12 +183,15 @@ class NequIP:
         )
 
 
-def load_nequip(path: str | Path, device: str = "cpu") -> NequIP:
+def load_nequip(
+    path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float64
+) -> NequIP:
     """Load a packaged model (``*.nequip.zip``) or a checkpoint (``*.ckpt``) by nequip's own loader.
 
     Args:
         path: The file.
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
+        dtype: Precision of the network.
 
     Raises:
         CaseError: The file cannot be read or holds no model.
@@ -165,7 +223,7 @@ def load_nequip(path: str | Path, device: str = "cpu") -> NequIP:
             f"{file.name} holds the models {', '.join(models)}; package one of them by itself"
         )
     (module,) = models.values()
-    return NequIP(module, file.name, device)
+    return NequIP(module, file.name, device, dtype)
 
 
 def _load(file: Path) -> dict[str, torch.nn.Module]:
@@ -238,20 +296,16 @@ def _elements(types: list[str], name: str) -> list[int]:
     return [atomic_numbers[word] for word in types]
 
 
-def _in_double(net: torch.nn.Module) -> None:
+def _in_precision(net: torch.nn.Module, dtype: torch.dtype) -> None:
     """Convert weights, and what the parts remember of the precision they were made in."""
-    net.double()
+    net.to(dtype)
     for part in net.modules():
+        if _sort(part) == "PerTypeScaleShift":
+            part.double()  # always in float64, whatever the network
+            continue
         for key, value in vars(part).items():
-            if value is torch.float32:
-                setattr(part, key, torch.float64)
-
-
-def _with_rows(rows: torch.Tensor, n: int) -> torch.Tensor:
-    missing = n - len(rows)
-    if missing == 0:
-        return rows
-    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+            if isinstance(value, torch.dtype):
+                setattr(part, key, dtype)
 
 
 @contextmanager
