@@ -112,7 +112,7 @@ def study(config: Path) -> list[Row]:
             survey = Survey(shop, active, sets, k, model, shop.section(made, folder))
             clusters = survey.clusters()
             found = survey.row(clusters, 0.0)
-            members = shop.committee(sets, k, active.committee)
+            members = survey.committee[1:]
             spread = sorted(tip_error(one, shop.reference, truth) for one in members)
             rms, furthest = displacement_error(survey.states, truth)
             errors = errors_of(model, [*sets.test, *unseen])[0]

@@ -20,7 +20,7 @@ from ase.phonons import Phonons
 
 from bodies import EAM4, eam4, silicon
 from msolve.atomistic import cluster_energy
-from msolve.config import training_from_dict
+from msolve.config import load_case, training_from_dict
 from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError
 from msolve.info import about
@@ -29,7 +29,7 @@ from msolve.potentials.rest import relaxed_lattice
 from msolve.properties import phonon_frequencies
 from msolve.train import train_potential
 from msolve.train.cells import Maker
-from msolve.train.clusters import State, cut_out, disagreement, flagged
+from msolve.train.clusters import State, cut_out, disagreement, flagged, states_of
 from msolve.train.comparison import path_of_waves
 from msolve.train.labels import ENERGY, FORCES, KIND, STRESS, evaluate, label, labelled
 
@@ -279,6 +279,22 @@ def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_pa
         x, y = cluster.positions[:, :2].T
         assert np.ptp(x) < 18.5 and np.ptp(y) < 18.5 and min(np.ptp(x), np.ptp(y)) > 12
         assert 0.3 < cluster.arrays["inner"].mean() < 0.6  # (6/9)² of a full disc
+
+
+def test_a_run_ends_where_the_committee_doubts(tmp_path):
+    (tmp_path / "crack.yaml").write_text(CRACK)
+    case, section = load_case(tmp_path / "crack.yaml"), training_from_dict(RECIPE).reference
+    seen = []
+
+    def doubtful(state):
+        seen.append(state)
+        return len(seen) == 3
+
+    states, why = states_of(case, section, doubtful)
+    assert "doubt" in why
+    assert len(seen) == 3
+    np.testing.assert_array_equal(states[-1].positions, seen[-1].positions)
+    assert seen[-1].load == pytest.approx(0.9)
 
 
 def scattered(n=300):

@@ -22,6 +22,7 @@ from msolve.config.potentials import AnyPotential
 from msolve.config.problems import Problems
 from msolve.config.quantities import (
     Accepts,
+    Gradient,
     LatticeLength,
     Miller,
     PositiveLength,
@@ -233,6 +234,10 @@ class Active(Section):
     committee: PositiveCount = Field(
         default=3,
         description="Further models, of other seeds and on resampled cells, that disagree with the model.",
+    )
+    doubt: Gradient = Field(
+        default=1.0,
+        description="Disagreement on a force at which the run ends: what follows would not be believed.",
     )
     radius: PositiveLength = Field(default=9.0, description="Radius of the clusters.")
     shell: Width = Field(

@@ -93,20 +93,25 @@ class Survey:
     @cached_property
     def states(self) -> list[State]:
         """The deck's atoms after each load step."""
-        found, stopped = states_of(self._case, self.section)
+        found, stopped = states_of(self._case, self.section, self._doubtful)
         if stopped:
-            self.shop.log.say(
-                f"round {self.k}: load step {len(found) + 1} was not solved: {stopped}"
-            )
+            step = max(len(found), 1)
+            self.shop.log.say(f"round {self.k}: the deck ended in load step {step}: {stopped}")
         if not found:
             raise ConvergenceError(f"active.deck: no load step could be solved: {stopped}")
         return found
 
     @cached_property
+    def committee(self) -> list[Potential]:
+        """The model and the further ones."""
+        return [self.model, *self.shop.committee(self.sets, self.k, self.given.committee)]
+
+    def _doubtful(self, state: State) -> bool:
+        return bool(disagreement(state, self.committee)[state.core].max() > self.given.doubt)
+
+    @cached_property
     def _doubts(self) -> list[NDArray[np.float64]]:
-        others = self.shop.committee(self.sets, self.k, self.given.committee)
-        committee = [self.model, *others]
-        return [disagreement(state, committee) for state in self.states]
+        return [disagreement(state, self.committee) for state in self.states]
 
     @cached_property
     def _chosen(self) -> list[tuple[State, int]]:

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mpi4py import MPI
+from petsc4py import PETSc
 
 import numpy as np
 from ase import Atoms
@@ -17,7 +18,7 @@ from msolve.assemble import Assembly
 from msolve.atomistic import cluster_energy
 from msolve.build import build, build_mesh, set_up
 from msolve.config import AnyPotential, Case
-from msolve.errors import ConvergenceError
+from msolve.errors import ConvergenceError, MsolveError
 from msolve.methods import solve
 from msolve.potentials import Potential
 from msolve.solvers import Options, Settings, follow_boundary
@@ -57,18 +58,30 @@ class State:
         return -cluster_energy(model, self.positions, self.numbers, cell, periodic)[1]
 
 
-def states_of(case: Case, potential: AnyPotential) -> tuple[list[State], str]:
+class _StoppedError(MsolveError):
+    """A run was stopped at an iterate; carries its atoms."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__("stopped")
+        self.state = state
+
+
+def states_of(
+    case: Case, potential: AnyPotential, doubtful: Callable[[State], bool] = lambda state: False
+) -> tuple[list[State], str]:
     """Run a case with another potential, one load step after the other, and keep its atoms.
 
     Args:
         case: The case; its own potential is not looked at.
         potential: The potential, its file by an absolute name.
+        doubtful: Asked in each iteration; where it says so, the run ends there.
 
     Returns:
-        The state after each load step that converged, and why there is none of the others.
+        The state after each load step, the last one where the run ended before its time, and then why it did.
 
     Raises:
         CaseError: The case does not fit the potential.
+        ConvergenceError: The crystal is not one with this potential.
     """
     comm = MPI.COMM_SELF
     case = case.model_copy(update={"potential": potential})
@@ -76,19 +89,31 @@ def states_of(case: Case, potential: AnyPotential) -> tuple[list[State], str]:
     with Options("msolve_", dict(case.solver.petsc)):
         setup = set_up(case, comm)
         assembly = build(setup, build_mesh(setup, comm) if case.coupled else None, comm)
-        settings = Settings(case.solver.gradient_tolerance, case.solver.max_iterations)
         z, before = assembly.problem.kinematics.unknowns.vector(), 0.0
         for t in setup.loads:
+
+            def state(at: PETSc.Vec, t: float = t) -> State:
+                return _state(assembly, assembly.problem.gather(at, t), t * setup.load_scale)
+
+            def watch(at: PETSc.Vec, state: Callable[[PETSc.Vec], State] = state) -> None:
+                here = state(at)
+                if doubtful(here):
+                    raise _StoppedError(here)
+
+            settings = Settings(
+                case.solver.gradient_tolerance, case.solver.max_iterations, watch=watch
+            )
+            stiffness, M = setup.body.C, assembly.preconditioner
             try:
-                follow_boundary(
-                    assembly.problem, z, before, t, setup.body.C, assembly.preconditioner
-                )
+                follow_boundary(assembly.problem, z, before, t, stiffness, M)
                 solved = solve(assembly, case, z, t, settings)
+            except _StoppedError as stop:
+                return [*found, stop.state], "the committee's doubt was too large"
             except ConvergenceError as error:
                 return found, str(error)
+            found.append(state(z))
             if not solved.converged:
-                return found, f"residual {solved.residual:.2g} eV/angstrom"
-            found.append(_state(assembly, assembly.problem.gather(z, t), t * setup.load_scale))
+                return found, f"its residual stayed at {solved.residual:.2g} eV/angstrom"
             before = t
     return found, ""
 
