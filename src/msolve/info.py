@@ -28,7 +28,7 @@ Rows = dict[str, str]
 
 KNOWN = (
     "output folders, result.json, checkpoint.h5, fields (.xdmf, .h5), atoms (.extxyz), inputs (.yaml), gmsh "
-    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .sw, .model, .nequip.zip, .ckpt)"
+    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .linear, .sw, .model, .nequip.zip, .ckpt)"
 )
 
 REPORT = "report.json"
@@ -75,6 +75,7 @@ def about(path: Path) -> About:
         ".msh": _mesh,
         ".alloy": lambda path: _potential(path, "eam"),
         ".fs": lambda path: _potential(path, "eam"),
+        ".linear": lambda path: _potential(path, "linear"),
         ".sw": lambda path: _potential(path, "sw"),
         ".model": lambda path: _potential(path, "mace"),
         ".ckpt": lambda path: _potential(path, "nequip"),
@@ -351,6 +352,7 @@ def _potential(path: Path, kind: str) -> About:
     }
     names = {
         "eam": "EAM table",
+        "linear": "linear potential",
         "sw": "Stillinger-Weber file",
         "mace": "MACE model",
         "nequip": "NequIP or Allegro model",

@@ -15,6 +15,7 @@ from msolve.testing import write_tiny_mace, write_tiny_nequip
 
 WORKER = Path(__file__).with_name("engine_ranks_worker.py")
 EAM4 = Path(__file__).parents[2] / "solver_configs/potentials/w_eam4.eam.fs"
+LINEAR = EAM4.parent / "w_linear/w_linear.linear"
 MACE = ("mace", "mace, without exchange", "mace, in batches")
 NEQUIP = ("nequip", "nequip, without exchange", "nequip, in batches")
 RELATIVE = 1e-12  # sums in another order; anything worse is a wrong halo
@@ -32,8 +33,8 @@ def run(n_ranks, models, out):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """EAM, and those of MACE, NequIP and Allegro that are installed."""
-    found = [f"eam={EAM4}"]
+    """EAM, the linear potential, and those of MACE, NequIP and Allegro that are installed."""
+    found = [f"eam={EAM4}", f"linear={LINEAR}"]
     if find_spec("mace") is not None:
         path = tmp_path_factory.mktemp("ranks") / "tiny.model"
         write_tiny_mace(path)

@@ -79,7 +79,13 @@ def test_shipped_decks_are_valid_and_run_again_from_their_results(deck):
 
 
 def test_there_are_decks():
-    assert {deck.stem for deck in DECKS} >= {"crack", "crack_eam", "vacancy", "vacancy_kim"}
+    assert {deck.stem for deck in DECKS} >= {
+        "crack",
+        "crack_eam",
+        "crack_linear",
+        "vacancy",
+        "vacancy_kim",
+    }
 
 
 def test_quantities_become_numbers_and_are_written_with_units(write):

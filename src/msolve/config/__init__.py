@@ -45,7 +45,13 @@ from msolve.config.sections import (
     Output,
     Solver,
 )
-from msolve.config.trainers import AnyTraining, ExistingModel, MaceTraining, NequipTraining
+from msolve.config.trainers import (
+    AnyTraining,
+    ExistingModel,
+    LinearTraining,
+    MaceTraining,
+    NequipTraining,
+)
 from msolve.config.training import Active, AnyCells, Training
 
 __all__ = [
@@ -73,6 +79,7 @@ __all__ = [
     "KFieldLoad",
     "KimPotential",
     "LammpsPotential",
+    "LinearTraining",
     "MaceTraining",
     "Mesh",
     "NequipTraining",

@@ -26,11 +26,11 @@ Elements = Annotated[
 class Potential(Section):
     """The interatomic potential, which also gives the continuum; every coupling method works with these."""
 
-    kind: Literal["eam", "mace", "nequip", "sw", "toy"] = Field(
-        description="`eam`: table in eam.alloy or eam.fs format. `mace`: model file of mace-torch "
-        "(a pickle: load only files you trust). `nequip`: NequIP or Allegro model, the package (`*.nequip.zip`) or "
-        "checkpoint (`*.ckpt`) of nequip (pickles too). `sw`: Stillinger-Weber file of LAMMPS. `toy`: built-in "
-        "model for the triangular lattice."
+    kind: Literal["eam", "linear", "mace", "nequip", "sw", "toy"] = Field(
+        description="`eam`: table in eam.alloy or eam.fs format. `linear`: msolve's own model, linear in its "
+        "coefficients (`*.linear`). `mace`: model file of mace-torch (a pickle: load only files you trust). "
+        "`nequip`: NequIP or Allegro model, the package (`*.nequip.zip`) or checkpoint (`*.ckpt`) of nequip "
+        "(pickles too). `sw`: Stillinger-Weber file of LAMMPS. `toy`: built-in model for the triangular lattice."
     )
     file: str | None = Field(
         default=None,

@@ -9,8 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from msolve.config.potentials import AnyPotential
-from msolve.config.quantities import Keywords
-from msolve.config.sections import PositiveCount, Section
+from msolve.config.quantities import Keywords, PositiveLength
+from msolve.config.sections import Count, PositiveCount, Section
+
+PositiveNumber = Annotated[float, Field(gt=0)]
+NotNegativeNumber = Annotated[float, Field(ge=0)]
 
 
 class MaceTraining(Section):
@@ -41,6 +44,49 @@ class NequipTraining(Section):
     batch_size: PositiveCount = Field(default=6, description="Cells to a step of the optimizer.")
 
 
+class LinearTraining(Section):
+    """The linear potential: one least-squares solve."""
+
+    kind: Literal["linear"] = Field(description="Fitted by msolve.")
+    cutoff: PositiveLength = Field(description="Length beyond which a neighbour has no effect.")
+    start: PositiveLength = Field(
+        default=1.0,
+        description="Length down to which the pair function is made of splines. Where no pair is so short it goes "
+        "on straight.",
+    )
+    pairs: PositiveCount = Field(
+        default=80,
+        description="Splines of the pair function, evenly spaced from `start` to `cutoff`; more cost nothing in a "
+        "run.",
+    )
+    products: tuple[Count, ...] = Field(
+        default=(6, 4, 3),
+        description="Numbers of densities in products of two, three, ... of them.",
+    )
+    angular: tuple[Count, ...] = Field(
+        default=(4, 4, 3, 3),
+        description="Numbers of densities in the angular powers of l = 1, 2, ...",
+    )
+    offset: float | None = Field(
+        default=None, description="Energy of an atom alone [eV]; by default fitted too."
+    )
+    ridge: PositiveNumber = Field(
+        default=1e-5, description="Penalty on coefficients and on kinks of the pair function."
+    )
+    energy_weight: NotNegativeNumber = Field(
+        default=20.0, description="Weight of the energy of an atom [1/eV]."
+    )
+    forces_weight: NotNegativeNumber = Field(
+        default=1.0, description="Weight of a force component [Å/eV]."
+    )
+    stress_weight: NotNegativeNumber = Field(
+        default=10.0, description="Weight of a stress component [Å³/eV]."
+    )
+    kind_weights: dict[str, NotNegativeNumber] = Field(
+        default={}, description="Factors on the weights of kinds of cells, by their names."
+    )
+
+
 class ExistingModel(Section):
     """A potential that is there already; only the report is made."""
 
@@ -48,4 +94,6 @@ class ExistingModel(Section):
     potential: AnyPotential = Field(description="The potential, given as in a deck.")
 
 
-AnyTraining = Annotated[MaceTraining | NequipTraining | ExistingModel, Field(discriminator="kind")]
+AnyTraining = Annotated[
+    LinearTraining | MaceTraining | NequipTraining | ExistingModel, Field(discriminator="kind")
+]

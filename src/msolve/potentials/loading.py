@@ -25,9 +25,9 @@ def load_potential(
 
     Args:
         path_or_name: File of the potential; not used by the kind ``"toy"``.
-        kind: ``"eam"`` (eam.alloy or eam.fs table), ``"mace"`` (model file of mace-torch), ``"nequip"``
-            (package or checkpoint of nequip, NequIP or Allegro), ``"sw"`` (Stillinger-Weber file of LAMMPS)
-            or ``"toy"``.
+        kind: ``"eam"`` (eam.alloy or eam.fs table), ``"linear"`` (file of msolve's linear potential),
+            ``"mace"`` (model file of mace-torch), ``"nequip"`` (package or checkpoint of nequip, NequIP or
+            Allegro), ``"sw"`` (Stillinger-Weber file of LAMMPS) or ``"toy"``.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is a device).
         local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in
             turn.
@@ -47,6 +47,7 @@ def load_potential(
     """
     loaders: dict[str, Callable[[str | Path, str], SiteModel]] = {
         "eam": _load_eam,
+        "linear": _load_linear,
         "mace": _load_mace,
         "nequip": _load_nequip,
         "sw": _load_sw,
@@ -99,6 +100,12 @@ def _load_eam(path: str | Path, device: str) -> SiteModel:
     from msolve.potentials.tables import read_eam
 
     return EAM(read_eam(path), device)
+
+
+def _load_linear(path: str | Path, device: str) -> SiteModel:
+    from msolve.potentials.linear_file import read_linear
+
+    return read_linear(path, device)
 
 
 def _load_mace(path: str | Path, device: str, precision: str = "float64") -> SiteModel:

@@ -1,0 +1,333 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""A potential that is linear in its coefficients and polynomial in the edge vectors, of one element.
+
+The site energy is
+    ε = ε₀ + Σ_j φ(x_j) + Σ_nn' c_nn' a_n a_n' + Σ_nn'n" c_nn'n" a_n a_n' a_n" + ... + Σ_lnn' c_lnn' Σ_m A_nlm A_n'lm
+with the pair splines in φ and the densities of :mod:`msolve.potentials.linear_basis`.
+Strictly local, in float64, with its own first and second derivatives. The coefficients are fitted in
+:mod:`msolve.potentials.linear_fit` and kept in a JSON file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from msolve.potentials.edges import Edges
+from msolve.potentials.linear_basis import Basis, Dense, Densities, PairSplines, dense, places
+from msolve.potentials.protocol import FeatureHalo
+
+Array = NDArray[np.float64]
+
+CHUNK = {"cpu": 8_192, "cuda": 1_000_000}
+"""Edges handled at once."""
+
+
+class _At(NamedTuple):
+    """What some sites are made of.
+
+    Attributes:
+        phi: Pair function and derivatives by x, each ``(s, j)``.
+        g: Radial functions and derivatives by x, each ``(n, s, j)``.
+        monomials: Of the components of u, shape ``(m, s * j)``.
+        Y: Harmonics from l = 1 on, shape ``(k, s, j)``.
+        a: Densities, shape ``(s, n)``.
+        A: Densities with angles, shape ``(s, n, k)``.
+    """
+
+    phi: list[torch.Tensor]
+    g: list[torch.Tensor]
+    monomials: torch.Tensor
+    Y: torch.Tensor
+    a: torch.Tensor
+    A: torch.Tensor
+
+
+class LinearModel:
+    """See the module; a ``SiteModel`` with ``ClosedForm`` and ``EdgeForm``.
+
+    Args:
+        basis: Densities and features.
+        number: Atomic number of the element.
+        offset: Energy of an atom alone, ε₀ [eV].
+        coefficients: One for each feature of the basis [eV].
+        name: What to call it.
+        device: ``"cpu"`` or ``"cuda:N"``.
+    """
+
+    layers = 1
+    exchange = False
+    gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
+
+    def __init__(
+        self,
+        basis: Basis,
+        number: int,
+        offset: float,
+        coefficients: Array,
+        name: str = "linear",
+        device: str = "cpu",
+    ) -> None:
+        self.basis, self.name, self.device = basis, name, device
+        self.offset = float(offset)
+        self.coefficients: Array = np.array(coefficients, dtype=np.float64)
+        self.numbers = frozenset({int(number)})
+        self.cutoff = basis.cutoff
+        self._densities = Densities(basis, device)
+        self._pairs = PairSplines(basis, self.coefficients[: basis.pairs, None], device)
+        products, angular = tensors(basis, self.coefficients)
+        # Orders without densities are left out.
+        self._products = [torch.as_tensor(c, device=device) for c in products if len(c)]
+        self._angular = [torch.as_tensor(c, device=device) for c in angular]
+        self._places = places(basis)
+
+    @property
+    def reach(self) -> float:
+        """Distance beyond which no atom changes a site energy [Å]."""
+        return self.cutoff
+
+    def site_energy(
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        numbers: torch.Tensor,
+        n_owned: int,
+        halo: FeatureHalo,
+    ) -> torch.Tensor:
+        """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol."""
+        energy = vec.new_full((n_owned,), self.offset)
+        for part in _chunks(pair[0]):
+            table = dense(vec[part], pair[0, part], self.cutoff)
+            energy = energy.index_add(0, table.sites, self._energy(self._at(table, 0))[0])
+        return energy
+
+    def edge_slopes(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Site energies and the derivative of their sum by the edge vectors; see ``EdgeForm``."""
+        energy, slopes = vec.new_full((n_owned,), self.offset), torch.empty_like(vec)
+        for part in _chunks(pair[0]):
+            table = dense(vec[part], pair[0, part], self.cutoff)
+            found, by_u = self._slopes(table, None)
+            energy.index_add_(0, table.sites, found)
+            slopes[part] = by_u.flatten(1)[:, table.place].T / self.cutoff
+        return energy, slopes
+
+    def edge_products(
+        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Second derivative by the edge vectors, as a function of their change; see ``EdgeForm``."""
+        parts = _chunks(pair[0])
+        tables = [dense(vec[part], pair[0, part], self.cutoff) for part in parts]
+
+        def product(change: torch.Tensor) -> torch.Tensor:
+            out = torch.empty_like(change)
+            for part, table in zip(parts, tables, strict=True):
+                moved = self._products_of(table, _spread(change[part], table), None)
+                out[part] = moved.flatten(1)[:, table.place].T / self.cutoff**2
+            return out
+
+        return product
+
+    def weighted_energy(
+        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
+    ) -> tuple[float, torch.Tensor]:
+        """Energy Σ wᵢ εᵢ and gradient in closed form; see ``ClosedForm``."""
+        energy = self.offset * float(weight.sum())
+        gradient = positions.new_zeros(3, edges.n_local)
+        for part, table, w in self._tables(positions, edges, weight):
+            found, by_u = self._slopes(table, w)
+            energy += float(found @ w)
+            _to_atoms(gradient, by_u / self.cutoff, table, edges.pair[1, part])
+        return energy, gradient.T
+
+    def linearise(
+        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Hessian of Σ wᵢ εᵢ as a function of a direction; see ``ClosedForm``.
+
+        Nothing but the edges is kept, so that memory does not grow with the number of features.
+        """
+
+        def product(direction: torch.Tensor) -> torch.Tensor:
+            out = positions.new_zeros(3, edges.n_local)
+            for part, table, w in self._tables(positions, edges, weight):
+                i, j = edges.pair[:, part]
+                change = direction.index_select(0, j) - direction.index_select(0, i)
+                moved = self._products_of(table, _spread(change, table), w)
+                _to_atoms(out, moved / self.cutoff**2, table, j)
+            return out.T
+
+        return product
+
+    def _tables(
+        self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
+    ) -> Iterator[tuple[slice, Dense, torch.Tensor]]:
+        for part in _chunks(edges.pair[0]):
+            i, j = edges.pair[:, part]
+            vec = positions.index_select(0, j) - positions.index_select(0, i) + edges.shift[part]
+            table = dense(vec, i, self.cutoff)
+            yield part, table, weight[table.sites]
+
+    def _at(self, table: Dense, order: int) -> _At:
+        densities, n_angular = self._densities, self.basis.n_angular
+        g = densities.radial(table.u, order)
+        monomials = densities.monomials(table.u)
+        Y = densities.harmonics(monomials).view(-1, *table.u.shape[1:])
+        phi = [value[0] for value in self._pairs(table.u.square().sum(0), order)]
+        return _At(phi, g, monomials, Y, g[0].sum(2).T, _outer(g[0][:n_angular], Y))
+
+    def _energy(self, at: _At) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Energies of the sites without ε₀, and their derivatives by a and A."""
+        energy = at.phi[0].sum(1)
+        by_a = torch.zeros_like(at.a)
+        for c in self._products:
+            order, part = c.dim(), at.a[:, : len(c)]
+            along = (_contracted(c, part) @ part[:, :, None])[:, :, 0]
+            energy = energy + (part * along).sum(1)
+            by_a[:, : len(c)] += order * along
+        by_A = torch.zeros_like(at.A)
+        for own, c in zip(self._places, self._angular, strict=True):
+            part = at.A[:, : len(c), own]
+            along = c @ part
+            energy = energy + (part * along).sum((1, 2))
+            by_A[:, : len(c), own] = 2 * along
+        return energy, by_a, by_A
+
+    def _curved(
+        self, at: _At, da: torch.Tensor, dA: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Changes of the derivatives by a and A."""
+        by_a, by_A = torch.zeros_like(da), torch.zeros_like(dA)
+        for c in self._products:
+            order, n = c.dim(), len(c)
+            along = _contracted(c, at.a[:, :n]) @ da[:, :n, None]
+            by_a[:, :n] += order * (order - 1) * along[:, :, 0]
+        for own, c in zip(self._places, self._angular, strict=True):
+            by_A[:, : len(c), own] = 2 * (c @ dA[:, : len(c), own])
+        return by_a, by_A
+
+    def _slopes(
+        self, table: Dense, weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Energies ``(s,)`` without ε₀, and derivatives of their weighted sum by u, ``(3, s, j)``."""
+        at = self._at(table, 1)
+        energy, by_a, by_A = self._energy(at)
+        if weight is not None:
+            by_a, by_A = by_a * weight[:, None], by_A * weight[:, None, None]
+        by_g, by_Y = _to_edges(at.g[0], at.Y, by_a, by_A)
+        along = at.phi[1] if weight is None else at.phi[1] * weight[:, None]
+        by_u = 2 * table.u * (along + (at.g[1] * by_g).sum(0))
+        if self.basis.l_max:
+            slopes = self._densities.harmonic_slopes(at.monomials).view(3, *by_Y.shape)
+            by_u += (slopes * by_Y).sum(1)
+        return energy, by_u
+
+    def _products_of(
+        self, table: Dense, du: torch.Tensor, weight: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Change of the derivatives by u with u, ``(3, s, j)``."""
+        at, n = self._at(table, 2), self.basis.n_angular
+        g, g1, g2 = at.g
+        _, by_a, by_A = self._energy(at)
+        slopes = self._densities.harmonic_slopes(at.monomials).view(3, -1, *du.shape[1:])
+        dx = 2 * (table.u * du).sum(0)
+        dg, dY = g1 * dx, (slopes * du[:, None]).sum(0)
+        da, dA = dg.sum(2).T, _outer(dg[:n], at.Y) + _outer(g[:n], dY)
+        d_by_a, d_by_A = self._curved(at, da, dA)
+        if weight is not None:
+            by_a, by_A = by_a * weight[:, None], by_A * weight[:, None, None]
+            d_by_a, d_by_A = d_by_a * weight[:, None], d_by_A * weight[:, None, None]
+        by_g, by_Y = _to_edges(g, at.Y, by_a, by_A)
+        d_by_g, d_by_Y = _to_edges(g, at.Y, d_by_a, d_by_A)
+        more_g, more_Y = _to_edges(dg, dY, torch.zeros_like(by_a), by_A)
+        along, bending = at.phi[1], at.phi[2]
+        if weight is not None:
+            along, bending = along * weight[:, None], bending * weight[:, None]
+        along = along + (g1 * by_g).sum(0)
+        d_along = (bending + (g2 * by_g).sum(0)) * dx + (g1 * (d_by_g + more_g)).sum(0)
+        out = 2 * du * along + 2 * table.u * d_along
+        if self.basis.l_max:
+            out += (slopes * (d_by_Y + more_Y)).sum(1)
+            curvatures = self._densities.harmonic_curvatures(at.monomials)
+            bent = (curvatures.view(3, 3, *by_Y.shape) * by_Y).sum(2)
+            out += (bent * du).sum(1)
+        return out
+
+
+def tensors(basis: Basis, coefficients: Array) -> tuple[list[Array], list[Array]]:
+    """Coefficients of products of two, three, ... densities, and of each l = 1, 2, ..., as symmetric tensors."""
+    n_pairs, n_scalar = basis.pairs, len(basis.scalar_features)
+    scalar, rest = np.split(coefficients[n_pairs:], [n_scalar])
+    products: list[Array] = [np.zeros((n,) * p) for p, n in enumerate(basis.products, start=2)]
+    for chosen, c in zip(basis.scalar_features, scalar, strict=True):
+        places = set(permutations(chosen))
+        for place in places:
+            products[len(chosen) - 2][place] = c / len(places)
+    angular: list[Array] = [np.zeros((n, n)) for n in basis.angular]
+    for (degree, a, b), c in zip(basis.angular_features, rest, strict=True):
+        angular[degree - 1][a, b] += 0.5 * c
+        angular[degree - 1][b, a] += 0.5 * c
+    return products, angular
+
+
+def _contracted(c: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    """A symmetric tensor of order p over n, times a ``(s, n)`` p - 2 times: ``(s, n, n)``."""
+    n, order = len(c), c.dim()
+    if order == 2:
+        return c.expand(len(a), n, n)
+    left = a @ c.reshape(n, -1)
+    for _ in range(order - 3):
+        left = (a[:, None, :] @ left.view(len(a), n, -1))[:, 0]
+    return left.view(len(a), n, n)
+
+
+def _outer(g: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+    """Σ_j g_nj Y_kj, shape ``(s, n, k)``, from ``(n, s, j)`` and ``(k, s, j)``."""
+    return torch.bmm(g.transpose(0, 1), Y.permute(1, 2, 0))
+
+
+def _to_edges(
+    g: torch.Tensor, Y: torch.Tensor, by_a: torch.Tensor, by_A: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Derivatives by g ``(n, s, j)`` and Y ``(k, s, j)`` from those by the densities."""
+    n = by_A.shape[1]
+    by_g = by_a.T[:, :, None].expand_as(g).clone()
+    by_g[:n] += torch.bmm(by_A, Y.transpose(0, 1)).transpose(0, 1)
+    by_Y = torch.bmm(by_A.transpose(1, 2), g[:n].transpose(0, 1)).transpose(0, 1)
+    return by_g, by_Y
+
+
+def _spread(change: torch.Tensor, table: Dense) -> torch.Tensor:
+    """Changes of edge vectors ``(e, 3)`` in the places of a table, ``(3, s, j)``."""
+    out = change.new_zeros(3, table.u[0].numel())
+    return out.index_copy_(1, table.place, change.T).view_as(table.u)
+
+
+def _to_atoms(
+    out: torch.Tensor, by_vec: torch.Tensor, table: Dense, neighbour: torch.Tensor
+) -> None:
+    for axis in range(3):
+        out[axis].index_add_(0, neighbour, by_vec[axis].flatten()[table.place])
+        out[axis].index_add_(0, table.sites, by_vec[axis].sum(1), alpha=-1)
+
+
+def _chunks(centre: torch.Tensor) -> list[slice]:
+    """Runs of edges, ascending by centre, that end where a site ends."""
+    size, n = CHUNK[centre.device.type], len(centre)
+    if n <= size:
+        return [slice(0, n)] if n else []
+    ends = torch.unique_consecutive(centre, return_counts=True)[1].cumsum(0).cpu().numpy()
+    found, start = [], 0
+    while start < n:
+        k = max(int(np.searchsorted(ends, start + size, side="right")) - 1, 0)
+        stop = int(ends[k]) if ends[k] > start else int(ends[k + 1])
+        found.append(slice(start, stop))
+        start = stop
+    return found
