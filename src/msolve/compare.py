@@ -47,6 +47,37 @@ class Comparison:
     energy: float
 
 
+@dataclass(frozen=True)
+class Norms:
+    """The discrete H1 norm over nearest-neighbour bonds, inside the rim and near the defect.
+
+    Attributes:
+        inside: Bonds inside the rim, ``(2, n)``.
+        near: Bonds near the defect, ``(2, n)``.
+    """
+
+    inside: npt.NDArray[np.int64]
+    near: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, full: Assembly, *, rim: float, tip_radius: float) -> Norms:
+        """Those of a full atomistic model; widths as in :func:`compare`."""
+        body, X = full.body, full.X
+        pair = np.stack(_bonds(full))
+        inside = body.shape.distance(X) < -rim
+        defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
+        near = within(X, defects, tip_radius, body.gdim)
+        return cls(pair[:, inside[pair].all(axis=0)], pair[:, near[pair].all(axis=0)])
+
+    def total(self, e: Array) -> float:
+        """sqrt(Σ |e_i - e_j|²) inside the rim, of a field ``(n, 3)`` [Å]."""
+        return float(np.linalg.norm(e[self.inside[0]] - e[self.inside[1]]))
+
+    def tip(self, e: Array) -> float:
+        """The same near the defect."""
+        return float(np.linalg.norm(e[self.near[0]] - e[self.near[1]]))
+
+
 def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
     """Positions of all atoms of the full model in the coupled state, the same on every rank. Collective.
 
@@ -156,17 +187,15 @@ def compare(
     base = body.predictor if isinstance(body.far_field, OnOutline) else body.far_field
     corrector = reference - X - relaxation - base.displacement(X, t)
     inside = body.shape.distance(X) < -rim
-    defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
-    near = within(X, defects, tip_radius, body.gdim)
-    i, j = _bonds(full)
-    total, size = _h1(error, i, j, inside), _h1(corrector, i, j, inside)
+    norms = Norms.of(full, rim=rim, tip_radius=tip_radius)
+    total, size = norms.total(error), norms.total(corrector)
     gradient = solution.duplicate()
     energy = full.problem.evaluate(unknowns_of(full, lifted, t), t, gradient)
     energy -= full.problem.evaluate(solution, t, gradient)
     return (
         Comparison(
             total_h1=total,
-            tip_h1=_h1(error, i, j, near),
+            tip_h1=norms.tip(error),
             relative_h1=total / size if size > 0 else float("nan"),
             largest=float(np.linalg.norm(error[inside], axis=1).max()),
             energy=energy,
@@ -186,8 +215,3 @@ def _bonds(full: Assembly) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
         sides = (full.X[i, 1] > x_plane) != (full.X[j, 1] > x_plane)
         cut |= sides & (np.minimum(full.X[i, 0], full.X[j, 0]) < x_tip)
     return i[~cut], j[~cut]
-
-
-def _h1(e: Array, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], where: BoolArray) -> float:
-    chosen = where[i] & where[j]
-    return float(np.sqrt(np.sum((e[i[chosen]] - e[j[chosen]]) ** 2)))

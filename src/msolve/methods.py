@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petsc4py import PETSc
 
@@ -38,6 +38,7 @@ class Solved:
     Attributes:
         energy_problem: Problem whose Hessian decides on stability: the energy, or the symmetric part of the
             forces' Jacobian where there is none.
+        residual_problem: Problem whose residual the method makes small.
         reports: What each solver did, in order.
         residual: Largest component of the residual that the method solves [eV/Å].
         energy: Energy of ``energy_problem`` [eV]; nan where there is none.
@@ -45,6 +46,7 @@ class Solved:
     """
 
     energy_problem: CoupledProblem
+    residual_problem: CoupledProblem
     reports: tuple[Report, ...]
     residual: float
     energy: float
@@ -59,7 +61,7 @@ def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Sett
         return _solve_by_forces(problem, z, t, M, settings)
     if method in ("atomistic", "bqce"):
         report = minimise(problem, z, t, M, settings)
-        return Solved(problem, (report,), report.residual, report.energy, report.converged)
+        return Solved(problem, problem, (report,), report.residual, report.energy, report.converged)
     if method == "bgfc_deferred":
         corrected, reports, residuals = correct(
             problem,
@@ -73,7 +75,8 @@ def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Sett
         )
         done = residuals[-1] <= case.coupling.correction_tolerance and reports[-1].converged
         energy = corrected.evaluate(z, t, z.duplicate())
-        return Solved(corrected, tuple(reports), residuals[-1], energy, done)
+        forces = problem.with_terms(assembly.force_terms)
+        return Solved(corrected, forces, tuple(reports), residuals[-1], energy, done)
     # Loads on tags have no predictor but the elastic state that the step starts from.
     predictor = z.copy()
     if assembly.body.loads is None:
@@ -81,10 +84,13 @@ def solve(assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Sett
     corrected = with_ghost_force_correction(problem, assembly.force_terms, predictor, t)
     report = minimise(corrected, z, t, M, settings)
     if method == "bgfc":
-        return Solved(corrected, (report,), report.residual, report.energy, report.converged)
+        return Solved(
+            corrected, corrected, (report,), report.residual, report.energy, report.converged
+        )
     # The energy has found the branch; the blended forces have the last word.
-    root = find_root(problem.with_terms(assembly.force_terms), z, t, M, settings)
-    return Solved(corrected, (report, root), root.residual, report.energy, root.converged)
+    forces = problem.with_terms(assembly.force_terms)
+    root = find_root(forces, z, t, M, settings)
+    return Solved(corrected, forces, (report, root), root.residual, report.energy, root.converged)
 
 
 def _solve_by_forces(
@@ -96,7 +102,7 @@ def _solve_by_forces(
         reports.append(find_root(problem, z, t, M, settings))
     judge = problem.with_terms(symmetric_parts(problem.terms))
     last = reports[-1]
-    return Solved(judge, tuple(reports), last.residual, float("nan"), last.converged)
+    return Solved(judge, problem, tuple(reports), last.residual, float("nan"), last.converged)
 
 
 def stabilise(
@@ -126,5 +132,5 @@ def stabilise(
         reports = (*reports, *solved.reports)
     else:
         eigenvalue, _ = lowest_mode(solved.energy_problem, z, t, M)
-    found = Solved(solved.energy_problem, reports, solved.residual, solved.energy, solved.converged)
+    found = replace(solved, reports=reports)
     return found, eigenvalue

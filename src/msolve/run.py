@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,14 +12,13 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
-from scipy import spatial
 
-from msolve.assemble import Assembly, full_atomistic
+from msolve.against import FullModel
+from msolve.assemble import Assembly
 from msolve.build import Setup, build, build_mesh, set_up
 from msolve.checkpoint import Keeper, Stop, interrupted_before
-from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import Case
-from msolve.errors import ConvergenceError
+from msolve.estimate import Estimate
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
 from msolve.io.result import RESULT, ComparisonResult, Result, Step, versions, write_result
@@ -29,7 +27,7 @@ from msolve.output import Recorder, StepFields, collect, prepare, tip_position
 from msolve.parallel import all_or_none
 from msolve.potentials import keep_freed_memory
 from msolve.restart import fingerprints
-from msolve.solvers import Options, Report, Settings, descend, follow_boundary, minimise
+from msolve.solvers import Options, Settings, follow_boundary
 
 
 def never() -> int:
@@ -142,16 +140,22 @@ def _solve_and_record(
                 write_result(case.output_directory / RESULT, result)
         return result
 
-    steps, fields = _load_steps(setup, assembly, start, settings, recorder, keeper, log, publish)
+    full = FullModel(setup, assembly)
+    if case.coupled and full.kind != "none" and full.why_not is not None:
+        log.say(f"errors are not estimated: {full.why_not}")
+    steps, fields = _load_steps(
+        setup, assembly, full, start, settings, recorder, keeper, log, publish
+    )
     log.seconds.clear()
     comparison, reference = None, None
     apart: dict[str, tuple[float, ...]] = {}
     if case.compare.atomistic and case.coupled:
         settings = dataclasses.replace(settings, watch=keeper.watch_for_signals)
         with log.phase("full atomistic model"):
-            comparison, reference, apart = _against_atomistic(
-                setup, assembly, start.z, setup.loads[-1], settings, recorder
-            )
+            found = full.compare(start.z, setup.loads[-1], settings)
+            recorder.comparison(full.assembly, found.error, found.numbers)
+            comparison, reference = found.result, found.patch
+            apart = {"full atomistic model, from the coupled solution": found.report.history}
     with log.phase("pictures"):
         recorder.pictures(fields, steps[-1].histories, reference, apart)
     if comparison is not None:
@@ -197,6 +201,7 @@ def _memory(ranks: int, edges: int, layers: int, unknowns: int) -> float:
 def _load_steps(
     setup: Setup,
     assembly: Assembly,
+    full: FullModel,
     start: Start,
     settings: Settings,
     recorder: Recorder,
@@ -227,13 +232,20 @@ def _load_steps(
             keeper.hold(z)
             with log.phase("stability"):
                 solved, eigenvalue = stabilise(assembly, case, z, t, settings, solved)
+        with log.phase("estimate"):
+            estimated = full.estimate(z, t, solved)
         with log.phase("output"):
             fields = collect(assembly, z, t)
             recorder.write(index, fields)
+            if estimated is not None and index == len(loads) - 1:
+                recorder.estimate(full.assembly, estimated[1], estimated[0])
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
         step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
-        steps.append(dataclasses.replace(step, potential_seconds=potential))
+        told = None if estimated is None else dataclasses.asdict(estimated[0])
+        steps.append(dataclasses.replace(step, potential_seconds=potential, estimate=told))
         log.step(steps[-1])
+        if estimated is not None:
+            log.say(_told(estimated[0]))
         keeper.between_steps(steps, z)
         publish(steps, None, False)
         keeper.watch_for_signals()
@@ -278,6 +290,19 @@ def _step(
     )
 
 
+def _told(found: Estimate) -> str:
+    """An estimate in one line."""
+    norm = found.elasticity_norm if found.energy_norm is None else found.energy_norm
+    causes = ""
+    if found.coupling is not None and found.discretisation is not None:
+        causes = f"; coupling {found.coupling:.2g}, mesh {found.discretisation:.2g}"
+    return (
+        f"estimated error against the full atomistic model: {found.total_h1:.3g} Å in all, "
+        f"{found.tip_h1:.2g} Å near the defect (H1 norm); energy norm {norm:.2g} √eV{causes}, "
+        f"solver {found.algebraic:.1g}"
+    )
+
+
 def _perfect_energy(assembly: Assembly) -> float:
     """Energy of the same sites and cells in the perfect crystal [eV]. Collective."""
     problem, body = assembly.problem, assembly.body
@@ -290,57 +315,3 @@ def _perfect_energy(assembly: Assembly) -> float:
         part = float(np.sum(problem.stored.volume * beta))
         energy += W * float(problem.kinematics.unknowns.comm.allreduce(part))
     return energy
-
-
-def _against_atomistic(
-    setup: Setup, assembly: Assembly, z: PETSc.Vec, t: float, settings: Settings, recorder: Recorder
-) -> tuple[ComparisonResult, np.ndarray, dict[str, tuple[float, ...]]]:
-    """Solve the full atomistic model from the lifted coupled state, and measure the difference."""
-    case = setup.case
-    comm = assembly.problem.kinematics.unknowns.comm
-    begin = time.perf_counter()
-    full = full_atomistic(comm, setup.body, prefix="msolve_full_")
-    lifted = lift_to(assembly, z, t, full)
-    solution = unknowns_of(full, lifted, t)
-    seek = minimise if full.problem.conservative else descend
-    report = seek(full.problem, solution, t, full.preconditioner, settings)
-    if not report.converged:
-        raise ConvergenceError(
-            f"the full atomistic model did not converge: residual {report.residual:.2g} eV/angstrom "
-            f"after {report.iterations} iterations; the coupled solution is in the output folder"
-        )
-    seconds = time.perf_counter() - begin
-    numbers, error = compare(
-        full, lifted, solution, t, rim=case.compare.rim, tip_radius=case.compare.tip_radius
-    )
-    recorder.comparison(full, error, numbers)
-    reference = lifted - error
-    return (
-        _comparison_result(numbers, full, report, seconds),
-        _atoms_of(assembly, full, reference),
-        {"full atomistic model, from the coupled solution": report.history},
-    )
-
-
-def _comparison_result(
-    numbers: Comparison, full: Assembly, report: Report, seconds: float
-) -> ComparisonResult:
-    return ComparisonResult(
-        total_h1=numbers.total_h1,
-        tip_h1=numbers.tip_h1,
-        relative_h1=numbers.relative_h1,
-        max_displacement_error=numbers.largest,
-        energy_error=numbers.energy,
-        atomistic_atoms=int(full.free.sum()),
-        atomistic_iterations=report.iterations,
-        atomistic_seconds=seconds,
-    )
-
-
-def _atoms_of(assembly: Assembly, full: Assembly, positions: np.ndarray) -> np.ndarray:
-    """Rows of the full model for the patch's atoms."""
-    distance, match = spatial.cKDTree(full.X).query(assembly.X)
-    inside = distance < 1e-6
-    out = np.full_like(assembly.X, np.nan)
-    out[inside] = positions[match[inside]]
-    return out

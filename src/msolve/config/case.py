@@ -20,6 +20,7 @@ from msolve.config.sections import (
     Coupling,
     CrystalInput,
     Domain,
+    Estimate,
     Mesh,
     Output,
     Section,
@@ -51,6 +52,9 @@ class Case(Section):
     solver: Solver = Field(default=Solver(), description="Tolerances and linear algebra.")
     compare: Compare = Field(
         default=Compare(), description="Comparison with the full atomistic model."
+    )
+    estimate: Estimate = Field(
+        default=Estimate(), description="Estimate of the error against the full atomistic model."
     )
     output: Output = Field(default=Output(), description="What is written.")
 

@@ -208,6 +208,19 @@ class Compare(Section):
     )
 
 
+class Estimate(Section):
+    """Estimating the error against the full atomistic model, after each load step."""
+
+    kind: Literal["hessian", "elasticity", "none"] | None = Field(
+        default=None,
+        description="`hessian`: by the forces on all atoms of the lifted solution and a few Hessian products; "
+        "`elasticity`: by the forces alone, less sharp. Default: `hessian`; `none` with `potential.kind: ase`.",
+    )
+    largest: PositiveCount = Field(
+        default=300_000, description="Atoms of the body above which nothing is estimated."
+    )
+
+
 class Output(Section):
     """What is written, and where."""
 

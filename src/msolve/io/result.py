@@ -53,6 +53,8 @@ class Step:
             without a crack.
         largest_force_spread: How far the members of a committee are apart, where they are furthest [eV/Å];
             ``None`` without a committee.
+        estimate: Estimated error against the full atomistic model, see ``msolve.estimate.Estimate``; ``None`` where
+            it was not asked for or cannot be had.
         seconds: Wall time by phase.
         potential_seconds: Of these, what the potential took on the first rank: for ``"atoms"`` and for the
             Cauchy-Born law of the ``"continuum"``; the rest is msolve's own.
@@ -73,6 +75,7 @@ class Step:
     lowest_eigenvalue: float | None = None
     tip_position: tuple[float, float] | None = None
     largest_force_spread: float | None = None
+    estimate: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     potential_seconds: Mapping[str, float] = field(default_factory=dict)
     histories: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from scipy import spatial
 from msolve.assemble import Assembly, Body
 from msolve.build import Setup
 from msolve.compare import Comparison
+from msolve.estimate import Estimate
 from msolve.io.meshes import MeshData
 from msolve.io.trajectories import regions_of
 from msolve.output.step import StepFields, deformation
@@ -193,6 +194,23 @@ class Painter:
         Returns:
             Names of the files.
         """
+        summary = (
+            f"error in the H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å"
+        )
+        title = "Coupled solution against the full atomistic model"
+        return self._draw_error("comparison.png", full, error, title, summary)
+
+    def draw_estimate(self, full: Assembly, error: Array, numbers: Estimate) -> list[str]:
+        """Draw the error that each atom is expected to have; arguments as for :meth:`draw_comparison`."""
+        summary = (
+            f"estimated H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å"
+        )
+        title = "Estimated error against the full atomistic model, which was not solved for it"
+        return self._draw_error("estimate.png", full, error, title, summary)
+
+    def _draw_error(
+        self, name: str, full: Assembly, error: Array, title: str, summary: str
+    ) -> list[str]:
         from msolve.io.pictures import RenderError, picture_comparison
 
         inside = full.free
@@ -200,20 +218,20 @@ class Painter:
         spacing = full.body.crystal.nearest_neighbour_distance
         try:
             picture_comparison(
-                self._directory / "comparison.png",
+                self._directory / name,
                 X,
                 amount,
                 regions=self._setup.regions,
                 counted=full.body.shape.distance(X) < -self._setup.case.compare.rim,
                 spacing=spacing,
-                title="Coupled solution against the full atomistic model",
-                summary=f"error in the H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å",
+                title=title,
+                summary=summary,
                 cut=None if full.body.gdim == 2 else self._cut(),
             )
         except RenderError as problem:
             self._tell(problem)
             return []
-        return ["comparison.png"]
+        return [name]
 
     def _tell(self, error: RenderError) -> None:
         """Say why bodies in space are not drawn, once."""

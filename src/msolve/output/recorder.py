@@ -21,6 +21,7 @@ from msolve.assemble import Assembly
 from msolve.build import Setup
 from msolve.compare import Comparison
 from msolve.errors import CaseError, OutputError
+from msolve.estimate import Estimate
 from msolve.io.checkpoints import CHECKPOINT
 from msolve.io.fields import INDEX, MESH, FieldWriter, step_file
 from msolve.io.files import output_error, write_whole
@@ -191,6 +192,14 @@ class Recorder:
         with all_or_none(self._comm, "drawing the comparison"):
             if self._rank == 0:
                 self._pictures += self._painter.draw_comparison(full, error, numbers)
+
+    def estimate(self, full: Assembly, error: Array, numbers: Estimate) -> None:
+        """Draw the error that each atom is expected to have."""
+        if not self._setup.case.output.pictures:
+            return
+        with all_or_none(self._comm, "drawing the estimate"):
+            if self._rank == 0:
+                self._pictures += self._painter.draw_estimate(full, error, numbers)
 
 
 def _remove(paths: Iterable[Path]) -> None:

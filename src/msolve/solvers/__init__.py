@@ -8,6 +8,7 @@ all of them: elasticity assembled through the lifts. Each solver reads the optio
 no others.
 """
 
+from msolve.solvers.context import Apply, Counted, own_errors
 from msolve.solvers.descent import descend, work_between
 from msolve.solvers.mode import lowest_mode
 from msolve.solvers.nonlinear import correct, find_root, minimise, with_ghost_force_correction
@@ -16,6 +17,8 @@ from msolve.solvers.settings import Options, Report, Settings
 from msolve.solvers.start import follow_boundary
 
 __all__ = [
+    "Apply",
+    "Counted",
     "Options",
     "Preconditioner",
     "Report",
@@ -26,6 +29,7 @@ __all__ = [
     "follow_boundary",
     "lowest_mode",
     "minimise",
+    "own_errors",
     "with_ghost_force_correction",
     "work_between",
 ]
