@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Estimated errors: against the true ones, against dense linear algebra, and where there is nothing to estimate."""
+
+import numpy as np
+import pytest
+from scipy import linalg, sparse
+
+import bodies
+from msolve.assemble import full_atomistic
+from msolve.compare import compare, lift_to, unknowns_of
+from msolve.estimate import Estimator, _space_in_full
+from msolve.solvers import Settings, correct, minimise
+
+TIGHT = Settings(tolerance=1e-8)
+WIDTHS = {"rim": 2.0, "tip_radius": 3.0}
+
+
+def body(vacancy=True):
+    F = [[1.02, 0.01, 0], [0.0, 1.0, 0], [0, 0, 1]]
+    return bodies.perfect(bodies.toy(), F, 13.0, predictor=True, vacancy=vacancy)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A coupled solution beside its full model, and the exact solution from there."""
+    coupled = bodies.coupled(body(), 2.5, 3.0, mesh="matching")
+    z = coupled.problem.kinematics.unknowns.vector()
+    M, forces = coupled.preconditioner, coupled.force_terms
+    correct(coupled.problem, forces, z, 1.0, M, TIGHT, corrections=20, tolerance=1e-7)
+    full = full_atomistic(coupled.problem.kinematics.unknowns.comm, coupled.body)
+    lifted = lift_to(coupled, z, 1.0, full)
+    start = unknowns_of(full, lifted, 1.0)
+    exact = start.copy()
+    assert minimise(full.problem, exact, 1.0, full.preconditioner, TIGHT).converged
+    return coupled, z, full, lifted, start, exact
+
+
+def estimate(case, **options):
+    coupled, z, full = case[:3]
+    solved = coupled.problem.with_terms(coupled.force_terms)
+    return Estimator(coupled, full, **WIDTHS)(z, 1.0, solved, **options)
+
+
+def test_the_estimate_is_the_error(case):
+    _, _, full, lifted, _, exact = case
+    found, d = estimate(case)
+    true, error = compare(full, lifted, exact, 1.0, **WIDTHS)
+    assert true.total_h1 > 1e-4
+    assert found.kind == "hessian" and 1 < found.products < 10
+    assert found.total_h1 == pytest.approx(true.total_h1, rel=0.02)
+    assert found.tip_h1 == pytest.approx(true.tip_h1, rel=0.2)
+    assert found.energy == pytest.approx(true.energy, rel=0.02)
+    assert np.abs(d - error).max() < 0.2 * np.abs(error).max()
+
+
+def matrix(mat):
+    indptr, indices, data = mat.getValuesCSR()
+    return sparse.csr_matrix((data, indices, indptr), shape=mat.getSize()).toarray()
+
+
+def dense(apply, n):
+    columns = []
+    for k in range(n):
+        columns.append(apply(np.eye(1, n, k)[0]))
+    return np.array(columns).T
+
+
+def test_norms_are_those_of_dense_matrices(case):
+    coupled, _, full, _, start, _ = case
+    r = start.duplicate()
+    full.problem.evaluate(start, 1.0, r)
+    n = start.getSize()
+    K = matrix(full.preconditioner.matrix)
+    product = full.problem.linearise(start, 1.0)
+    v, out = start.duplicate(), start.duplicate()
+
+    def hessian(x):
+        v.array[:] = x
+        product(v, out)
+        return out.array.copy()
+
+    H = dense(hessian, n)
+    step = linalg.solve(H, r.array, assume_a="sym")
+    found, _ = estimate(case)
+    assert found.elasticity_norm == pytest.approx(
+        np.sqrt(r.array @ linalg.solve(K, r.array)), rel=1e-8
+    )
+    exact = np.sqrt(r.array @ step)
+    assert exact * 0.999 < found.energy_norm < exact * (1 + 1e-10)
+    # The split is the projection on the coupled space, orthogonal in elasticity.
+    P = matrix(_space_in_full(coupled, full))
+    inside = P @ linalg.lstsq(P.T @ K @ P, P.T @ K @ step)[0]
+    part, rest = np.sqrt(inside @ K @ inside), np.sqrt((step - inside) @ K @ (step - inside))
+    assert found.coupling == pytest.approx(part, rel=0.02)
+    assert found.discretisation == pytest.approx(rest, rel=0.02)
+    whole = found.coupling**2 + found.discretisation**2
+    assert whole == pytest.approx(step @ K @ step, rel=0.02)
+
+
+def test_elasticity_alone_asks_for_no_products(case):
+    found, d = estimate(case, hessian=False)
+    assert found.kind == "elasticity" and found.products == 0 and found.energy_norm is None
+    sharp, _ = estimate(case)
+    assert found.elasticity_norm == sharp.elasticity_norm
+    assert 0.3 < found.total_h1 / sharp.total_h1 < 3 and np.isfinite(d).all()
+
+
+def test_a_state_with_a_negative_direction_falls_back_to_elasticity(case):
+    coupled, _, full, _, _, _ = case
+    far = coupled.problem.kinematics.unknowns.vector()
+    far.array[:] = np.random.default_rng(0).uniform(-0.12, 0.12, far.getLocalSize())
+    solved = coupled.problem.with_terms(coupled.force_terms)
+    found, _ = Estimator(coupled, full, **WIDTHS)(far, 1.0, solved)
+    assert found.kind == "elasticity" and found.energy_norm is None
+
+
+def test_nothing_is_left_in_a_perfect_crystal():
+    coupled = bodies.coupled(body(vacancy=False), 2.5, 3.0, mesh="matching")
+    z = coupled.problem.kinematics.unknowns.vector()
+    full = full_atomistic(z.comm.tompi4py(), coupled.body)
+    solved = coupled.problem.with_terms(coupled.force_terms)
+    found, _ = Estimator(coupled, full, **WIDTHS)(z, 1.0, solved)
+    assert found.total_h1 < 1e-10 and found.elasticity_norm < 1e-10 and found.algebraic < 1e-10
