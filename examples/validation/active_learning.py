@@ -4,14 +4,15 @@
 
 ``active_learning.yaml`` starts from bulk and surfaces. After each round the model is held against the reference
 where it counts: forces on the reference's own tip, the coupled crack it makes itself, Griffith's load, and crack-tip
-cells that no training ever saw. The committee's members, trained on resampled cells, tell what is chance.
+cells that no training ever saw. The committee's members, trained on resampled cells, tell what is chance. A second
+run that picks core atoms at random instead of the doubtful ones tells what the committee is worth.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +27,7 @@ from msolve.io.log import RunLog
 from msolve.potentials import Potential
 from msolve.properties import bulk_properties, griffith_K, surface_energy
 from msolve.train.active import Survey
-from msolve.train.clusters import State, states_of
+from msolve.train.clusters import State, flagged, states_of
 from msolve.train.comparison import errors_of
 from msolve.train.labels import label
 from msolve.train.workshop import Sets, Workshop
@@ -47,8 +48,8 @@ COLUMNS = {
     "members": "the same, committee",
     "unseen": "force error on unseen tip cells [meV/Å]",
     "surface": "force error on surface cells [meV/Å]",
-    "displacement": "displacement error near the tip, rms [Å]",
-    "furthest": "largest [Å]",
+    "solved": "load steps solved",
+    "displacement": "displacement error near the tip at each, rms [Å]",
     "K_G": "K_G [MPa√m]",
     "doubt": "doubt [meV/Å]",
 }
@@ -93,9 +94,15 @@ def unseen_cells(shop: Workshop) -> list[Atoms]:
     return [label(shop.reference, shop.maker.make(kind, k, 99)) for k in range(kind.count)]
 
 
-def study(config: Path) -> list[Row]:
+def at_random(state: State, doubt: Array, count: int, apart: float) -> npt.NDArray[np.int64]:
+    """In place of ``flagged``: core atoms in any order."""
+    rng = np.random.default_rng(len(state.X) + count)
+    return flagged(state, rng.uniform(size=len(doubt)), count, apart)
+
+
+def study(config: Path, changes: Sequence[str] = ()) -> list[Row]:
     """Train in rounds and measure after each."""
-    given = load_training(config)
+    given = load_training(config, changes)
     active = given.active
     assert active is not None
     rows: list[Row] = []
@@ -103,80 +110,90 @@ def study(config: Path) -> list[Row]:
         shop = Workshop(given, log)
         sets: Sets = shop.split(shop.cells())
         case = load_case(given.folder / active.deck)
-        truth, stopped = states_of(case, case.potential)
-        assert not stopped
+        truth = states_of(case, case.potential)
+        assert not truth.why
         unseen = unseen_cells(shop)
         for k in range(active.rounds + 1):
             folder = shop.folder / "rounds" / str(k)
             model, made, _ = shop.train(sets, folder)
             survey = Survey(shop, active, sets, k, model, shop.section(made, folder))
             clusters = survey.clusters()
-            found = survey.row(clusters, 0.0)
-            members = survey.committee[1:]
-            spread = sorted(tip_error(one, shop.reference, truth) for one in members)
-            rms, furthest = displacement_error(survey.states, truth)
-            errors = errors_of(model, [*sets.test, *unseen])[0]
-            rows.append(
-                {
-                    "round": k,
-                    "cells": len(sets.train),
-                    "tip": tip_error(model, shop.reference, truth),
-                    "members": f"{spread[0]:.0f} to {spread[-1]:.0f}",
-                    "spread": spread,
-                    "unseen": errors["unseen"]["forces"],
-                    "surface": errors["surface"]["forces"],
-                    "displacement": rms,
-                    "furthest": furthest,
-                    "steps": len(survey.states),
-                    "K_G": griffith(model, shop),
-                    "doubt": found["doubt_rms"],
-                }
-            )
+            row = measure(shop, survey, model, truth.states, [*sets.test, *unseen])
+            rows.append({"round": k, "cells": len(sets.train), **row})
+            rows[-1]["doubt"] = survey.row(clusters, 0.0)["doubt_rms"]
             print(rows[-1], flush=True)
             sets = sets._replace(train=[*sets.train, *clusters])
         rows.append({"round": "reference", "K_G": griffith(shop.reference, shop)})
     return rows
 
 
-def draw(rows: list[Row]) -> Figure:
+def measure(
+    shop: Workshop,
+    survey: Survey,
+    model: Potential,
+    truth: Sequence[State],
+    cells: Sequence[Atoms],
+) -> Row:
+    """A model against the reference at the tip, and on labelled cells."""
+    spread = sorted(tip_error(one, shop.reference, truth) for one in survey.committee[1:])
+    errors = errors_of(model, cells)[0]
+    solved = survey.run.solved
+    by_load = [
+        displacement_error(survey.run.states[n : n + 1], truth[n : n + 1]) for n in range(solved)
+    ]
+    return {
+        "tip": tip_error(model, shop.reference, truth),
+        "members": f"{spread[0]:.0f} to {spread[-1]:.0f}",
+        "spread": spread,
+        "unseen": errors["unseen"]["forces"],
+        "surface": errors["surface"]["forces"],
+        "solved": f"{solved} of {len(truth)}",
+        "displacement": ", ".join(f"{rms:.3f}" for rms, _ in by_load) or None,
+        "by_load": by_load,
+        "K_G": griffith(model, shop),
+    }
+
+
+def draw(rows: list[Row], control: list[Row]) -> Figure:
     """Errors over the rounds."""
     figure, axes = canvas(9.6, 3.8, columns=2)
-    rounds = [row for row in rows if row["round"] != "reference"]
-    x = np.array([float(row["round"]) for row in rounds])  # type: ignore[arg-type]
-    lines = {
-        "tip": ("o-", "#0072b2", "the reference's own tip"),
-        "unseen": ("s-", "#d55e00", "tip cells never trained on"),
-        "surface": ("^--", "#999999", "surfaces"),
-    }
-    for key, (style, colour, name) in lines.items():
-        axes[0].plot(x, [row[key] for row in rounds], style, color=colour, label=name)
-    for k, row in enumerate(rounds):
-        spread = row["spread"]
-        axes[0].plot(
-            [x[k]] * len(spread), spread, "_", color="#0072b2", ms=9,  # type: ignore[arg-type]
-            label="committee on the reference's tip" if k == 0 else None,
-        )  # fmt: skip
-    axes[0].set(
-        title="Force error, rms [meV/Å]", xlabel="rounds of active learning", ylim=(0, None)
+    x = np.arange(len(rows) - 1)
+    chosen = (
+        (rows, "unseen", "s-", "#d55e00", "tip cells never trained on"),
+        (rows, "tip", "o-", "#0072b2", "the reference's own tip"),
+        (control, "tip", "o:", "#56b4e9", "the same, atoms picked at random"),
+        (rows, "surface", "^--", "#999999", "surfaces"),
     )
+    for found, key, style, colour, name in chosen:
+        values = [row[key] for row in found[:-1]]
+        axes[0].plot(x, values, style, color=colour, label=name)  # type: ignore[arg-type]
+    axes[0].set(title="Force error, rms [meV/Å]", xlabel="rounds of active learning")
+    axes[0].set_ylim(0, None)
     axes[0].legend(fontsize=8)
-    axes[1].plot(x, [row["displacement"] for row in rounds], "o-", color="#0072b2", label="rms")
-    axes[1].plot(x, [row["furthest"] for row in rounds], "v--", color="#0072b2", label="largest")
-    axes[1].set(
-        title=f"Displacement error within {TIP:g} Å of the tip [Å]",
-        xlabel="rounds of active learning",
-        ylim=(0, None),
-    )
+    colours = ("#bbbbbb", "#56b4e9", "#0072b2", "#d55e00")
+    width = 0.8 / len(x)
+    for k, row in enumerate(rows[:-1]):
+        by_load: list[tuple[float, float]] = row["by_load"]  # type: ignore[assignment]
+        place = np.arange(len(by_load)) + (k - 0.5 * (len(x) - 1)) * width
+        label = f"after {k} rounds" + ("" if by_load else ": not solved")
+        axes[1].bar(place, [rms for rms, _ in by_load], width, color=colours[k], label=label)
+    axes[1].set_yscale("log")
+    axes[1].set_xticks([0, 1, 2], ["0.80 K_G", "0.95 K_G", "1.10 K_G"])
+    axes[1].set_title(f"Displacement error within {TIP:g} Å of the tip, rms [Å]")
     axes[1].legend(fontsize=8)
-    for axis in axes:
-        axis.set_xticks(x)
     return figure
 
 
 def main() -> None:
-    """Run the study and publish it; another input than the shipped one may be named."""
-    rows = study(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "active_learning.yaml")
-    publish("active_learning", rows, table(rows, COLUMNS), draw(rows))
+    """Run the study and its control, and publish them."""
+    config = HERE / "active_learning.yaml"
+    rows = study(config, ["output.directory=results/active_learning"])
+    with patch("msolve.train.active.flagged", at_random):
+        control = study(config, ["output.directory=results/active_learning_control"])
+    text = (
+        f"{table(rows, COLUMNS)}\n\nWith core atoms picked at random:\n\n{table(control, COLUMNS)}"
+    )
+    publish("active_learning", rows, text, draw(rows, control), control=control)
     plt.close("all")
 
 

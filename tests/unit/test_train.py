@@ -263,6 +263,7 @@ def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_pa
     assert [(row["cells"], row["clusters"]) for row in rows] == [(3, 4), (7, 4)]
     for row in rows:
         assert row["loads"] == pytest.approx([0.9, 1.0])
+        assert row["solved"] == 2
         assert row["doubt_max"] < 1e-9
         assert row["error_max"] < 1e-3
     clusters = read(tmp_path / "out/cells/active_0.extxyz", ":")
@@ -290,7 +291,8 @@ def test_a_run_ends_where_the_committee_doubts(tmp_path):
         seen.append(state)
         return len(seen) == 3
 
-    states, why = states_of(case, section, doubtful)
+    states, solved, why = states_of(case, section, doubtful)
+    assert solved == 0
     assert "doubt" in why
     assert len(seen) == 3
     np.testing.assert_array_equal(states[-1].positions, seen[-1].positions)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from msolve.config import Active, AnyPotential, load_case
 from msolve.errors import ConvergenceError
 from msolve.potentials import Potential
-from msolve.train.clusters import State, cut_out, disagreement, flagged, states_of
+from msolve.train.clusters import Run, State, cut_out, disagreement, flagged, states_of
 from msolve.train.labels import FORCES, KIND, evaluate, fingerprint, label, labelled
 from msolve.train.trainers import Trained
 from msolve.train.workshop import Kept, Sets, Workshop
@@ -91,15 +91,16 @@ class Survey:
         self._kept = Kept(shop.folder / "rounds" / f"{k}.json", self._origin)
 
     @cached_property
-    def states(self) -> list[State]:
-        """The deck's atoms after each load step."""
-        found, stopped = states_of(self._case, self.section, self._doubtful)
-        if stopped:
-            step = max(len(found), 1)
-            self.shop.log.say(f"round {self.k}: the deck ended in load step {step}: {stopped}")
-        if not found:
-            raise ConvergenceError(f"active.deck: no load step could be solved: {stopped}")
-        return found
+    def run(self) -> Run:
+        """What the deck did."""
+        run = states_of(self._case, self.section, self._doubtful)
+        if run.why:
+            self.shop.log.say(
+                f"round {self.k}: the deck ended in load step {run.solved + 1}: {run.why}"
+            )
+        if not run.states:
+            raise ConvergenceError(f"active.deck: no load step could be solved: {run.why}")
+        return run
 
     @cached_property
     def committee(self) -> list[Potential]:
@@ -111,14 +112,14 @@ class Survey:
 
     @cached_property
     def _doubts(self) -> list[NDArray[np.float64]]:
-        return [disagreement(state, self.committee) for state in self.states]
+        return [disagreement(state, self.committee) for state in self.run.states]
 
     @cached_property
     def _chosen(self) -> list[tuple[State, int]]:
-        count = -(-self.given.atoms // len(self.states))
+        count = -(-self.given.atoms // len(self.run.states))
         return [
             (state, int(atom))
-            for state, doubt in zip(self.states, self._doubts, strict=True)
+            for state, doubt in zip(self.run.states, self._doubts, strict=True)
             for atom in flagged(state, doubt, count, self.given.apart)
         ]
 
@@ -132,10 +133,13 @@ class Survey:
         return label(self.shop.reference, cluster)
 
     def _facts(self) -> dict[str, Any]:
-        core = [doubt[state.core] for state, doubt in zip(self.states, self._doubts, strict=True)]
+        core = [
+            doubt[state.core] for state, doubt in zip(self.run.states, self._doubts, strict=True)
+        ]
         return {
             "clusters": len(self._chosen),
-            "loads": [state.load for state in self.states],
+            "solved": self.run.solved,
+            "loads": [state.load for state in self.run.states],
             "doubt_rms": _rms(np.concatenate(core)),
             "doubt_max": float(np.concatenate(core).max()),
         }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -58,6 +59,20 @@ class State:
         return -cluster_energy(model, self.positions, self.numbers, cell, periodic)[1]
 
 
+class Run(NamedTuple):
+    """What a deck did with a model.
+
+    Attributes:
+        states: The atoms after each load step; the last where the run ended, if it ended before its time.
+        solved: Number of load steps that came to rest.
+        why: Why it ended before its time; empty if it did not.
+    """
+
+    states: list[State]
+    solved: int
+    why: str
+
+
 class _StoppedError(MsolveError):
     """A run was stopped at an iterate; carries its atoms."""
 
@@ -68,16 +83,13 @@ class _StoppedError(MsolveError):
 
 def states_of(
     case: Case, potential: AnyPotential, doubtful: Callable[[State], bool] = lambda state: False
-) -> tuple[list[State], str]:
+) -> Run:
     """Run a case with another potential, one load step after the other, and keep its atoms.
 
     Args:
         case: The case; its own potential is not looked at.
         potential: The potential, its file by an absolute name.
         doubtful: Asked in each iteration; where it says so, the run ends there.
-
-    Returns:
-        The state after each load step, the last one where the run ended before its time, and then why it did.
 
     Raises:
         CaseError: The case does not fit the potential.
@@ -108,14 +120,17 @@ def states_of(
                 follow_boundary(assembly.problem, z, before, t, stiffness, M)
                 solved = solve(assembly, case, z, t, settings)
             except _StoppedError as stop:
-                return [*found, stop.state], "the committee's doubt was too large"
+                return Run([*found, stop.state], len(found), "the committee's doubt was too large")
             except ConvergenceError as error:
-                return found, str(error)
+                last = state(z)
+                ended = [last] if np.isfinite(last.positions).all() else []
+                return Run([*found, *ended], len(found), str(error))
             found.append(state(z))
             if not solved.converged:
-                return found, f"its residual stayed at {solved.residual:.2g} eV/angstrom"
+                why = f"its residual stayed at {solved.residual:.2g} eV/angstrom"
+                return Run(found, len(found) - 1, why)
             before = t
-    return found, ""
+    return Run(found, len(found), "")
 
 
 def _state(assembly: Assembly, positions: Array, load: float) -> State:

@@ -135,11 +135,11 @@ def _rounds(report: dict[str, Any]) -> Iterator[str]:
         "clusters of the last row were not trained on."
     )
     yield ""
-    yield "| rounds | cells | load steps | clusters | doubt rms | doubt max | error rms | error max |"
+    yield "| rounds | cells | load steps solved | clusters | doubt rms | doubt max | error rms | error max |"
     yield "|---|---|---|---|---|---|---|---|"
     for row in rounds:
         numbers = (row[key] for key in ("doubt_rms", "doubt_max", "error_rms", "error_max"))
-        counts = f"{row['round']} | {row['cells']} | {len(row['loads'])} | {row['clusters']}"
+        counts = f"{row['round']} | {row['cells']} | {row['solved']} | {row['clusters']}"
         yield f"| {counts} | {' | '.join(f'{x:.1f}' for x in numbers)} |"
     yield ""
 
