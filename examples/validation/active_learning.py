@@ -170,17 +170,19 @@ def draw(rows: list[Row], control: list[Row]) -> Figure:
     axes[0].set(title="Force error, rms [meV/Å]", xlabel="rounds of active learning")
     axes[0].set_ylim(0, None)
     axes[0].legend(fontsize=8)
-    colours = ("#bbbbbb", "#56b4e9", "#0072b2", "#d55e00")
-    width = 0.8 / len(x)
-    for k, row in enumerate(rows[:-1]):
-        by_load: list[tuple[float, float]] = row["by_load"]  # type: ignore[assignment]
-        place = np.arange(len(by_load)) + (k - 0.5 * (len(x) - 1)) * width
-        label = f"after {k} rounds" + ("" if by_load else ": not solved")
-        axes[1].bar(place, [rms for rms, _ in by_load], width, color=colours[k], label=label)
-    axes[1].set_yscale("log")
-    axes[1].set_xticks([0, 1, 2], ["0.80 K_G", "0.95 K_G", "1.10 K_G"])
+    axes[0].set_xticks(x)
+    load = np.array([0.80, 0.95, 1.10])
+    looks = {1: ("v", "#56b4e9"), 2: ("o", "#0072b2"), 3: ("D", "#d55e00")}
+    for found, line, what in ((rows, "-", ""), (control, ":", ", at random")):
+        for k, (marker, colour) in looks.items():
+            by_load: list[tuple[float, float]] = found[k]["by_load"]  # type: ignore[assignment]
+            errors = [rms for rms, _ in by_load]
+            label = f"after {k} round{'s' if k > 1 else ''}{what}"
+            axes[1].plot(load[: len(errors)], errors, marker + line, color=colour, label=label)
+    axes[1].set(yscale="log", xlabel="K / K_G", ylim=(0.01, 1.0), xticks=load)
+    axes[1].set_yticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
     axes[1].set_title(f"Displacement error within {TIP:g} Å of the tip, rms [Å]")
-    axes[1].legend(fontsize=8)
+    axes[1].legend(fontsize=8, ncols=2, loc="upper center")
     return figure
 
 

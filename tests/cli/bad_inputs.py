@@ -624,6 +624,8 @@ def _training() -> Iterator[Bad]:
         "nothing left to train on", "data.test = 0.7", {"data.test": 0.7, "data.validation": 0.3}
     )
     yield bad("a deck that is not there", "active.deck", {"active": {"deck": "no.yaml"}})
+    linear = {"kind": "linear", "cutoff": "5 angstrom", "kind_weights": {"bulk": 2.0}}
+    yield bad("a weight of cells that are not there", "kind_weights.bulk", {"model": linear})
     yield bad("an unknown trainer", "model.kind", {"model.kind": "mase"})
     yield bad(
         "a potential to report on that has no file",

@@ -328,10 +328,6 @@ def test_training_fits_and_reports(tmp_path):
     [
         ({"start": "6 angstrom"}, r"model.start = 6: must lie between"),
         ({"pairs": 5}, r"model.start = 1: splines 0.8 angstrom apart"),
-        (
-            {"kind_weights": {"bulk": 2.0}},
-            r"kind_weights.bulk: no training cells.*rattled, strained",
-        ),
     ],
 )
 def test_settings_that_cannot_be_are_named(change, message, tmp_path):

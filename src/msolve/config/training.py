@@ -31,7 +31,7 @@ from msolve.config.quantities import (
     Width,
 )
 from msolve.config.sections import Count, PositiveCount, Section, existing_file
-from msolve.config.trainers import AnyTraining, ExistingModel
+from msolve.config.trainers import AnyTraining, ExistingModel, LinearTraining
 
 Entry = TypeVar("Entry")
 PositiveNumber = Annotated[float, Field(gt=0)]
@@ -292,6 +292,13 @@ class Training(Section):
             *_data_problems(self.data),
             *_front_problems("report.cracks", self.report.cracks),
         ]
+        if isinstance(self.model, LinearTraining):
+            names = [one.label for one in self.data.cells] + ["active"] * (self.active is not None)
+            problems += [
+                f"model.kind_weights.{name}: no cells of that kind; there are {', '.join(names)}"
+                for name in self.model.kind_weights
+                if name not in names
+            ]
         if isinstance(self.model, ExistingModel):
             problems += potential_problems(self.model.potential, "model.potential")
         if problems:

@@ -29,15 +29,6 @@ def check(given: LinearTraining) -> None:
 
 def train(given: LinearTraining, task: Task) -> Trained:
     """Fit ``NAME.linear``."""
-    kinds = {atoms.info[KIND] for atoms in task.train}
-    strange = [name for name in given.kind_weights if name not in kinds]
-    if strange:
-        raise CaseError(
-            [
-                f"model.kind_weights.{name}: no training cells of that kind; there are {', '.join(sorted(kinds))}"
-                for name in strange
-            ]
-        )
     basis = _basis(given)
     number = int(task.crystal.numbers[0])
     model = fit_linear(basis, number, _cells(given, task), given.ridge, given.offset, task.name)
