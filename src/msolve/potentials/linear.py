@@ -35,8 +35,7 @@ class _At(NamedTuple):
     Attributes:
         phi: Pair function and derivatives by x, each ``(s, j)``.
         g: Radial functions and derivatives by x, each ``(n, s, j)``.
-        monomials: Of the components of u, shape ``(m, s * j)``.
-        Y: Harmonics from l = 1 on, shape ``(k, s, j)``.
+        monomials: Of the components of u, shape ``(m, s, j)``.
         a: Densities, shape ``(s, n)``.
         A: Densities with angles, shape ``(s, n, k)``.
     """
@@ -44,7 +43,6 @@ class _At(NamedTuple):
     phi: list[torch.Tensor]
     g: list[torch.Tensor]
     monomials: torch.Tensor
-    Y: torch.Tensor
     a: torch.Tensor
     A: torch.Tensor
 
@@ -179,9 +177,10 @@ class LinearModel:
         densities, n_angular = self._densities, self.basis.n_angular
         g = densities.radial(table.u, order)
         monomials = densities.monomials(table.u)
-        Y = densities.harmonics(monomials).view(-1, *table.u.shape[1:])
         phi = [value[0] for value in self._pairs(table.u.square().sum(0), order)]
-        return _At(phi, g, monomials, Y, g[0].sum(2).T, _outer(g[0][:n_angular], Y))
+        # Sums over neighbours of monomials, and only for each site harmonics of them.
+        A = _outer(g[0][:n_angular], monomials[1:]) @ densities.table.T
+        return _At(phi, g, monomials, g[0].sum(2).T, A)
 
     def _energy(self, at: _At) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Energies of the sites without ε₀, and their derivatives by a and A."""
@@ -221,44 +220,54 @@ class LinearModel:
         energy, by_a, by_A = self._energy(at)
         if weight is not None:
             by_a, by_A = by_a * weight[:, None], by_A * weight[:, None, None]
-        by_g, by_Y = _to_edges(at.g[0], at.Y, by_a, by_A)
+        by_g, by_monomial = self._to_edges(at.g[0], at.monomials, by_a, by_A)
         along = at.phi[1] if weight is None else at.phi[1] * weight[:, None]
         by_u = 2 * table.u * (along + (at.g[1] * by_g).sum(0))
-        if self.basis.l_max:
-            slopes = self._densities.harmonic_slopes(at.monomials).view(3, *by_Y.shape)
-            by_u += (slopes * by_Y).sum(1)
+        low = at.monomials[: self._densities.n_low]
+        for axis, up in enumerate(self._densities.up):
+            by_u[axis] += (low * by_monomial[up]).sum(0)
         return energy, by_u
 
     def _products_of(
         self, table: Dense, du: torch.Tensor, weight: torch.Tensor | None
     ) -> torch.Tensor:
         """Change of the derivatives by u with u, ``(3, s, j)``."""
-        at, n = self._at(table, 2), self.basis.n_angular
-        g, g1, g2 = at.g
+        at, n, densities = self._at(table, 2), self.basis.n_angular, self._densities
+        (g, g1, g2), monomials, low = at.g, at.monomials, at.monomials[: densities.n_low]
         _, by_a, by_A = self._energy(at)
-        slopes = self._densities.harmonic_slopes(at.monomials).view(3, -1, *du.shape[1:])
         dx = 2 * (table.u * du).sum(0)
-        dg, dY = g1 * dx, (slopes * du[:, None]).sum(0)
-        da, dA = dg.sum(2).T, _outer(dg[:n], at.Y) + _outer(g[:n], dY)
+        dg, d_monomials = g1 * dx, torch.zeros_like(monomials)
+        for axis, up in enumerate(densities.up):
+            d_monomials.index_add_(0, up + 1, low * du[axis])
+        da = dg.sum(2).T
+        dA = (_outer(dg[:n], monomials[1:]) + _outer(g[:n], d_monomials[1:])) @ densities.table.T
         d_by_a, d_by_A = self._curved(at, da, dA)
+        along, bending = at.phi[1], at.phi[2]
         if weight is not None:
             by_a, by_A = by_a * weight[:, None], by_A * weight[:, None, None]
             d_by_a, d_by_A = d_by_a * weight[:, None], d_by_A * weight[:, None, None]
-        by_g, by_Y = _to_edges(g, at.Y, by_a, by_A)
-        d_by_g, d_by_Y = _to_edges(g, at.Y, d_by_a, d_by_A)
-        more_g, more_Y = _to_edges(dg, dY, torch.zeros_like(by_a), by_A)
-        along, bending = at.phi[1], at.phi[2]
-        if weight is not None:
             along, bending = along * weight[:, None], bending * weight[:, None]
+        by_g, by_monomial = self._to_edges(g, monomials, by_a, by_A)
+        d_by_g, d_by_monomial = self._to_edges(g, monomials, d_by_a, d_by_A)
+        more_g, more = self._to_edges(dg, d_monomials, torch.zeros_like(by_a), by_A)
+        d_by_g, d_by_monomial = d_by_g + more_g, d_by_monomial + more
         along = along + (g1 * by_g).sum(0)
-        d_along = (bending + (g2 * by_g).sum(0)) * dx + (g1 * (d_by_g + more_g)).sum(0)
+        d_along = (bending + (g2 * by_g).sum(0)) * dx + (g1 * d_by_g).sum(0)
         out = 2 * du * along + 2 * table.u * d_along
-        if self.basis.l_max:
-            out += (slopes * (d_by_Y + more_Y)).sum(1)
-            curvatures = self._densities.harmonic_curvatures(at.monomials)
-            bent = (curvatures.view(3, 3, *by_Y.shape) * by_Y).sum(2)
-            out += (bent * du).sum(1)
+        d_low = d_monomials[: densities.n_low]
+        for axis, up in enumerate(densities.up):
+            out[axis] += (low * d_by_monomial[up] + d_low * by_monomial[up]).sum(0)
         return out
+
+    def _to_edges(
+        self, g: torch.Tensor, monomials: torch.Tensor, by_a: torch.Tensor, by_A: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Derivatives by g ``(n, s, j)`` and monomials ``(m - 1, s, j)`` from those by the densities."""
+        n, by_sums = by_A.shape[1], by_A @ self._densities.table
+        by_g = by_a.T[:, :, None].expand_as(g).clone()
+        by_g[:n] += torch.bmm(by_sums, monomials[1:].transpose(0, 1)).transpose(0, 1)
+        by_monomial = torch.bmm(by_sums.transpose(1, 2), g[:n].transpose(0, 1)).transpose(0, 1)
+        return by_g, by_monomial
 
 
 def tensors(basis: Basis, coefficients: Array) -> tuple[list[Array], list[Array]]:
@@ -288,20 +297,9 @@ def _contracted(c: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
     return left.view(len(a), n, n)
 
 
-def _outer(g: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
-    """Σ_j g_nj Y_kj, shape ``(s, n, k)``, from ``(n, s, j)`` and ``(k, s, j)``."""
-    return torch.bmm(g.transpose(0, 1), Y.permute(1, 2, 0))
-
-
-def _to_edges(
-    g: torch.Tensor, Y: torch.Tensor, by_a: torch.Tensor, by_A: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Derivatives by g ``(n, s, j)`` and Y ``(k, s, j)`` from those by the densities."""
-    n = by_A.shape[1]
-    by_g = by_a.T[:, :, None].expand_as(g).clone()
-    by_g[:n] += torch.bmm(by_A, Y.transpose(0, 1)).transpose(0, 1)
-    by_Y = torch.bmm(by_A.transpose(1, 2), g[:n].transpose(0, 1)).transpose(0, 1)
-    return by_g, by_Y
+def _outer(g: torch.Tensor, monomials: torch.Tensor) -> torch.Tensor:
+    """Σ_j g_nj m_kj, shape ``(s, n, k)``, from ``(n, s, j)`` and ``(k, s, j)``."""
+    return torch.bmm(g.transpose(0, 1), monomials.permute(1, 2, 0))
 
 
 def _spread(change: torch.Tensor, table: Dense) -> torch.Tensor:

@@ -130,25 +130,29 @@ def dense(vec: torch.Tensor, centre: torch.Tensor, cutoff: float) -> Dense:
 
 
 class Densities:
-    """Evaluates radial functions and harmonics of a basis; its tables live on one device."""
+    """Evaluates radial functions and harmonics of a basis; its tables live on one device.
+
+    Monomials are divided by factorials, u_x^a u_y^b u_z^c / (a! b! c!): their derivatives are monomials again.
+
+    Attributes:
+        basis: The basis.
+        table: Harmonics from l = 1 on by monomials from degree 1 on, shape ``(k, m - 1)``.
+        n_low: Number of monomials of less than the highest degree.
+        up: Where, from degree 1 on, each of these stands with one more power of an axis, shape ``(3, n_low)``.
+    """
 
     def __init__(self, basis: Basis, device: str = "cpu") -> None:
         self.basis = basis
         exponents, table = solid_harmonics(basis.l_max)
-        table = table[:, 1:]  # S_00 is 1
         self._exponents = [(int(x), int(y), int(z)) for x, y, z in exponents]
-        low = [k for k, e in enumerate(exponents) if e.sum() < max(basis.l_max, 1)]
-        lower = [k for k, e in enumerate(exponents) if e.sum() < max(basis.l_max - 1, 1)]
-        slopes = [_derived(exponents, axis) @ table for axis in range(3)]
-        curvatures = [_derived(exponents, b) @ slopes[a] for a in range(3) for b in range(3)]
-
-        def on_device(values: Array) -> torch.Tensor:
-            return torch.as_tensor(np.ascontiguousarray(values), device=device)
-
-        self.n_low, self.n_lower = len(low), len(lower)
-        self._table = on_device(table.T)
-        self._slopes = on_device(np.concatenate([s[low].T for s in slopes]))
-        self._curvatures = on_device(np.concatenate([c[lower].T for c in curvatures]))
+        divisors = [math.prod(map(math.factorial, e)) for e in self._exponents]
+        scaled = np.array(divisors)[1:, None] * table[1:, 1:]  # S_00 is 1
+        self.table = torch.as_tensor(np.ascontiguousarray(scaled.T), device=device)
+        place = {e: k for k, e in enumerate(self._exponents)}
+        low = [e for e in self._exponents if sum(e) < basis.l_max]
+        self.n_low = len(low)
+        up = [[place[_raised(e, axis, 1)] - 1 for e in low] for axis in range(3)]
+        self.up = torch.as_tensor(np.array(up, dtype=np.int64), device=device)
 
     def radial(self, u: torch.Tensor, order: int) -> list[torch.Tensor]:
         """Functions g_n and their first derivatives by x, each ``(n, s, j)``."""
@@ -174,27 +178,23 @@ class Densities:
         return found
 
     def monomials(self, u: torch.Tensor) -> torch.Tensor:
-        """Monomials of the components by ascending degree, shape ``(m, s * j)``."""
+        """Divided monomials of the components by ascending degree, shape ``(m, s, j)``."""
         known = {(0, 0, 0): torch.ones_like(u[0])}
+        over = {k: u / k for k in range(1, self.basis.l_max + 1)}
         for exponent in self._exponents[1:]:
-            x, y, z = exponent
-            axis = 0 if x else 1 if y else 2
-            rest = (x - (axis == 0), y - (axis == 1), z - (axis == 2))
-            known[exponent] = known[rest] * u[axis]
-        return torch.stack([known[e] for e in self._exponents]).flatten(1)
+            axis = next(a for a in range(3) if exponent[a])
+            known[exponent] = known[_raised(exponent, axis, -1)] * over[exponent[axis]][axis]
+        return torch.stack([known[e] for e in self._exponents])
 
     def harmonics(self, monomials: torch.Tensor) -> torch.Tensor:
-        """S_lm from l = 1 on, shape ``(k, s * j)``."""
-        return self._table @ monomials
+        """S_lm from l = 1 on, shape ``(k, s, j)``."""
+        return torch.tensordot(self.table, monomials[1:], 1)
 
     def harmonic_slopes(self, monomials: torch.Tensor) -> torch.Tensor:
-        """∂S_lm/∂u, shape ``(3, k, s * j)``."""
-        return (self._slopes @ monomials[: self.n_low]).view(3, -1, monomials.shape[1])
-
-    def harmonic_curvatures(self, monomials: torch.Tensor) -> torch.Tensor:
-        """∂²S_lm/∂u∂u, shape ``(3, 3, k, s * j)``."""
-        flat = self._curvatures @ monomials[: self.n_lower]
-        return flat.view(3, 3, -1, monomials.shape[1])
+        """∂S_lm/∂u, shape ``(3, k, s, j)``."""
+        return torch.stack(
+            [torch.tensordot(self.table[:, up], monomials[: self.n_low], 1) for up in self.up]
+        )
 
 
 class PairSplines:
@@ -306,11 +306,6 @@ def _plus(one: Polynomial, other: Polynomial) -> Polynomial:
     return dict(found)
 
 
-def _derived(exponents: IntArray, axis: int) -> Array:
-    """The matrix that takes coefficients of monomials to those of their derivative along an axis."""
-    matrix = np.zeros((len(exponents),) * 2)
-    for k, e in enumerate(exponents):
-        if e[axis]:
-            lower = (exponents == e - np.eye(3, dtype=np.int64)[axis]).all(axis=1)
-            matrix[lower, k] = e[axis]
-    return matrix
+def _raised(exponent: tuple[int, int, int], axis: int, by: int) -> tuple[int, int, int]:
+    x, y, z = exponent
+    return (x + by * (axis == 0), y + by * (axis == 1), z + by * (axis == 2))

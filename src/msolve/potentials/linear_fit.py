@@ -231,10 +231,9 @@ def _powers_of_angles(
     densities: Densities, u: torch.Tensor, g: torch.Tensor, g1: torch.Tensor
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Σ_m A_nlm A_n'lm and derivatives by u, for each l: ``(s, f)`` and ``(s, j, 3, f)``."""
-    shape = u.shape[1:]
     monomials = densities.monomials(u)
-    every = densities.harmonics(monomials).view(-1, *shape)
-    every_slope = densities.harmonic_slopes(monomials).view(3, -1, *shape)
+    every = densities.harmonics(monomials)
+    every_slope = densities.harmonic_slopes(monomials)
     found = []
     for own, n in zip(places(densities.basis), densities.basis.angular, strict=True):
         Y, dY = every[own], every_slope[:, own]
