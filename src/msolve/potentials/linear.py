@@ -109,26 +109,24 @@ class LinearModel:
         self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Site energies and the derivative of their sum by the edge vectors; see ``EdgeForm``."""
-        energy, slopes = vec.new_full((n_owned,), self.offset), torch.empty_like(vec)
-        for part in _chunks(pair[0]):
-            table = dense(vec[part], pair[0, part], self.cutoff)
+        energy, slopes = vec.new_full((n_owned,), self.offset), torch.zeros_like(vec)
+        for edges, table in self._within(vec, pair[0]):
             found, by_u = self._slopes(table, None)
             energy.index_add_(0, table.sites, found)
-            slopes[part] = by_u.flatten(1)[:, table.place].T / self.cutoff
+            slopes[edges] = by_u.flatten(1)[:, table.place].T / self.cutoff
         return energy, slopes
 
     def edge_products(
         self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Second derivative by the edge vectors, as a function of their change; see ``EdgeForm``."""
-        parts = _chunks(pair[0])
-        tables = [dense(vec[part], pair[0, part], self.cutoff) for part in parts]
+        tables = list(self._within(vec, pair[0]))
 
         def product(change: torch.Tensor) -> torch.Tensor:
-            out = torch.empty_like(change)
-            for part, table in zip(parts, tables, strict=True):
-                moved = self._products_of(table, _spread(change[part], table), None)
-                out[part] = moved.flatten(1)[:, table.place].T / self.cutoff**2
+            out = torch.zeros_like(change)
+            for edges, table in tables:
+                moved = self._products_of(table, _spread(change[edges], table), None)
+                out[edges] = moved.flatten(1)[:, table.place].T / self.cutoff**2
             return out
 
         return product
@@ -163,6 +161,15 @@ class LinearModel:
             return out.T
 
         return product
+
+    def _within(
+        self, vec: torch.Tensor, centre: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, Dense]]:
+        """Edges shorter than the cutoff, block by block; half of the continuum's shell is longer."""
+        near = (vec.square().sum(1) < self.cutoff**2).nonzero()[:, 0]
+        for part in _chunks(centre[near]):
+            edges = near[part]
+            yield edges, dense(vec[edges], centre[edges], self.cutoff)
 
     def _tables(
         self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
