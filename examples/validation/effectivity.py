@@ -159,7 +159,7 @@ def draw(rows: list[Row]) -> object:
     figure, (left, right) = canvas(9.6, 4.2, columns=2)
     known = [row for row in rows if "h1" in row]
     kinds = list(dict.fromkeys(str(row["kind"]).split(",")[0] for row in known))
-    colours = list(COLOUR.values())
+    colours = [*COLOUR.values(), "#56b4e9"]
     for number, kind in enumerate(kinds):
         mine = [row for row in known if str(row["kind"]).split(",")[0] == kind]
         error = [float(row["error"]) for row in mine]  # type: ignore[arg-type]

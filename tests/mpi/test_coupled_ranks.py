@@ -133,6 +133,19 @@ SAME_MODEL = 1e-6  # [Å], between our spline of a table and LAMMPS's
 
 
 @pytest.mark.slow
+def test_a_published_snap_potential_gives_the_same_on_several_ranks(tmp_path):
+    pytest.importorskip("lammps", reason="LAMMPS is not installed")
+    given = {"domain.radius": "34 angstrom", "crystal.lattice_constant": "3.16926 angstrom"}
+    one, three = (run(n, tmp_path / str(n), "vacancy_snap", **given) for n in (1, 3))
+    steps = [result["steps"][0] for result in (one[0], three[0])]
+    assert steps[0]["lowest_eigenvalue"] > 0.1
+    assert steps[1]["unknowns"] == steps[0]["unknowns"]
+    assert np.abs(three[1] - one[1]).max() < 10 * DISPLACEMENT
+    error = one[0]["comparison"]["total_h1"]
+    assert steps[0]["estimate"]["total_h1"] == pytest.approx(error, rel=0.05)
+
+
+@pytest.mark.slow
 def test_an_ase_calculator_gives_the_same_on_several_ranks(tmp_path):
     given = {
         "domain.radius": "32 angstrom",

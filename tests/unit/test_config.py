@@ -85,6 +85,7 @@ def test_there_are_decks():
         "crack_linear",
         "vacancy",
         "vacancy_kim",
+        "vacancy_snap",
     }
 
 
