@@ -89,8 +89,8 @@ def griffith(model: Potential, shop: Workshop) -> float:
 def unseen_cells(shop: Workshop) -> list[Atoms]:
     """Labelled crack-tip cells for tests only."""
     given = shop.given.to_dict()
-    given["data"]["cells"] = [UNSEEN]
-    (kind,) = training_from_dict(given, folder=shop.given.folder).data.cells
+    given["data"]["cells"].append(UNSEEN)
+    kind = training_from_dict(given, folder=shop.given.folder).data.cells[-1]
     return [label(shop.reference, shop.maker.make(kind, k, 99)) for k in range(kind.count)]
 
 

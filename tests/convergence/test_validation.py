@@ -152,3 +152,17 @@ def test_known_values_of_potentials(name):
     for key, value in zip(list(potential_table.COLUMNS)[2:], KNOWN[name], strict=True):
         within = 0.006 if key.startswith("C") else 5e-4
         assert row[key] == pytest.approx(value, rel=within), key
+
+
+@pytest.mark.slow
+def test_a_model_learns_the_crack_tip_from_its_own_run(tmp_path):
+    module = study("active_learning")
+    changes = [f"output.directory={tmp_path}", "active.rounds=1", "active.committee=2"]
+    before, after, _ = module.study(module.HERE / "active_learning.yaml", changes)
+    assert after["solved"] == "3 of 3"
+    assert after["tip"] < 0.8 * before["tip"]
+    assert after["unseen"] < 0.85 * before["unseen"]
+    assert after["surface"] < 1.1 * before["surface"]
+    assert after["doubt"] < 0.3 * before["doubt"]
+    for (new, _), (old, _) in zip(after["by_load"], before["by_load"], strict=False):
+        assert new < 0.8 * old

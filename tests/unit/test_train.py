@@ -224,7 +224,8 @@ def test_going_on_computes_no_label(reported, monkeypatch):
     def never(*arguments):
         raise AssertionError("computed twice")
 
-    monkeypatch.setattr("msolve.train.workshop.label", never)
+    for name in ("workshop.label", "workshop.relaxed_lattice", "cells.surface_energy"):
+        monkeypatch.setattr(f"msolve.train.{name}", never)
     train_potential(training_from_dict(RECIPE | {"output": {"directory": str(folder)}}))
     again = json.loads((folder / "report.json").read_text())
     assert again["test_errors_rms"] == report["test_errors_rms"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,13 +45,13 @@ class Maker:
         crystal: Crystal at rest.
         reference: Relaxes some of the cells and gives constants and surface energies for cracks.
         vacuum: Around open cells [Å].
-        surfaces: Surface energies that are known already [eV/Å²].
+        keep: Computes the value of a name, or knows it already.
     """
 
     crystal: Crystal
     reference: Potential
     vacuum: float
-    surfaces: dict[Miller, float] = field(default_factory=dict)
+    keep: Callable[[str, Callable[[], Any]], Any] = lambda name, compute: compute()
 
     def make(self, given: Any, index: int, seed: int) -> Atoms:
         """The cell of a number.
@@ -70,10 +70,15 @@ class Maker:
     def crack(self, plane: Miller, front: Miller) -> tuple[OrientedCrystal, KField, float]:
         """The crystal turned, its near-tip field, and Griffith's K [eV/Å^2.5]."""
         oriented = on_plane(self.crystal, plane, front)
-        field = KField(elastic_constants(cauchy_born(self.reference, oriented)))
-        if plane not in self.surfaces:
-            self.surfaces[plane] = surface_energy(self.reference, self.crystal, plane)
-        return oriented, field, field.griffith_K(self.surfaces[plane])
+
+        def stiffness() -> Any:
+            return elastic_constants(cauchy_born(self.reference, oriented)).tolist()
+
+        def energy() -> float:
+            return surface_energy(self.reference, self.crystal, plane)
+
+        field = KField(np.array(self.keep(f"stiffness {plane} {front}", stiffness)))
+        return oriented, field, field.griffith_K(self.keep(f"surface {plane}", energy))
 
     def relax(self, atoms: Atoms, fixed: NDArray[np.bool_], steps: int = 300) -> Atoms:
         """Move atoms towards their minimum, in place, at most that many steps; the fixed ones stay."""

@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -95,7 +95,7 @@ class Workshop:
         with log.phase("reference"):
             self.kept = Kept(self.folder / "reference.json", self.origin)
             self.reference, self.crystal = self._reference()
-        self.maker = Maker(self.crystal, self.reference, given.data.vacuum)
+        self.maker = Maker(self.crystal, self.reference, given.data.vacuum, self.kept.get)
         if self.reference.cutoff > given.data.vacuum:
             raise CaseError(
                 [
@@ -116,13 +116,24 @@ class Workshop:
                     [f"crystal.element = {given.element}: {model.name} was not made for it"]
                 )
             if isinstance(model, BlackBox):
-                model = examined(model, relaxed_lattice(model, start))
+                model = self._known(model, start)
 
         def edge() -> float:
             return float(np.linalg.norm(relaxed_lattice(model, start).axes[0]))
 
         a0 = self.kept.get("lattice_constant", edge)
         return model, cubic_crystal(given.structure, number, a0)
+
+    def _known(self, declared: BlackBox, start: Crystal) -> BlackBox:
+        """A black box with what was measured of it, which is done once."""
+
+        def measured() -> dict[str, Any]:
+            found = examined(declared, relaxed_lattice(declared, start))
+            told = {"cutoff": found.cutoff, "reach": found.reach, "noise": found.noise}
+            return told | {"gives": sorted(found.gives)}
+
+        told = dict(self.kept.get("black box", measured))
+        return replace(declared, gives=frozenset(told.pop("gives")), **told)
 
     def cells(self) -> list[list[Atoms]]:
         """The labelled cells, kind by kind."""
