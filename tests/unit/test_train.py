@@ -143,6 +143,7 @@ def test_labelled_cells_are_computed_once(tmp_path, tungsten):
     fresh = label(eam4(), tungsten.make(KINDS[2], 3, seed=1))
     np.testing.assert_allclose(cells[3].arrays[FORCES], fresh.arrays[FORCES], atol=1e-7)
     assert len(read(path, ":")) == 5  # as other programs see it
+    assert len(labelled(path, "here", 2, make)) == 2
     assert len(labelled(path, "here", 6, make)) == 6
     assert made[6:] == [5]  # more of them cost only the new ones
     labelled(path, "elsewhere", 2, make)

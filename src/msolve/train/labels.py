@@ -82,8 +82,8 @@ def labelled(
     Raises:
         OutputError: The file cannot be written.
     """
-    kept = list(_kept(path, origin, count))
-    cells = [atoms for atoms, _ in kept]
+    kept = list(_kept(path, origin))
+    cells = [atoms for atoms, _ in kept[:count]]
     for index in range(len(cells)):
         each(index)
     try:
@@ -107,12 +107,12 @@ def labelled(
     return cells
 
 
-def _kept(path: Path, origin: str, count: int) -> Iterator[tuple[Atoms, int]]:
+def _kept(path: Path, origin: str) -> Iterator[tuple[Atoms, int]]:
     """The whole cells of that origin at the start of a file, and how many bytes each takes."""
     if not path.is_file():
         return
     with path.open("rb") as file:
-        for _ in range(count):
+        while True:
             head = file.readline()
             if not head.strip().isdigit():
                 return
