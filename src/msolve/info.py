@@ -303,7 +303,7 @@ def _atoms(path: Path) -> About:
 def _case(path: Path) -> About:
     if is_training(path):
         given = load_training(path)
-        cells = sum(kind.count for kind in given.data.cells)
+        cells = sum(getattr(kind, "count", 0) for kind in given.data.cells)
         rows = {
             "crystal": f"{given.crystal.structure} {given.crystal.element}",
             "reference": given.reference.kind,

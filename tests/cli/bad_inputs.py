@@ -603,6 +603,11 @@ def _training() -> Iterator[Bad]:
     yield bad("a reference that is not there", "reference.file", {"reference.file": "no.eam.alloy"})
     yield bad("a reference without file", "reference.file: missing", {"reference.file": None})
     yield bad("no cells", "data.cells", {"data.cells": []})
+    yield bad(
+        "cells of a missing file",
+        "data.cells.0.file",
+        {"data.cells": [{"kind": "file", "name": "mine", "file": "no.extxyz"}]},
+    )
     yield bad("cells of an unknown kind", "there are", cells(kind="surfaces", planes=[[1, 0, 0]]))
     yield bad("a surface without planes", "planes: missing", cells(kind="surface"))
     yield bad(

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.io import read
+from ase.io import read, write
 from ase.phonons import Phonons
 
 from bodies import EAM4, eam4, silicon
@@ -167,7 +168,7 @@ class Ours(Calculator):
 
 @pytest.mark.parametrize("crystal", ["tungsten", "diamond"])
 def test_phonons_are_those_of_ase(crystal, request, tmp_path, monkeypatch):
-    from ase import Atoms, units
+    from ase import units
 
     monkeypatch.chdir(tmp_path)
     maker = request.getfixturevalue(crystal)
@@ -415,6 +416,30 @@ def mace_recipe(folder, **changes):
     report = {"vacancy": 0, "phonons": 0}
     output = {"directory": str(folder)}
     return RECIPE | {"model": model, "data": data, "report": report, "output": output}
+
+
+def test_cells_from_a_file_are_labelled(tmp_path):
+    rng = np.random.default_rng(3)
+    dimer = Atoms("W2", [[0, 0, 0], [0, 0, 2.4]])
+    bulk = Atoms("W2", [[0, 0, 0], [1.55, 1.6, 1.6]], cell=[3.2, 3.15, 3.15], pbc=True)
+    write(tmp_path / "mine.extxyz", [dimer, bulk, bulk * (2, 1, 1), dimer])
+    kinds = [{"kind": "file", "file": "mine.extxyz", "name": "mine"}]
+    changed = {
+        "data": {"cells": kinds, "test": 0.5, "validation": 0.0},
+        "report": {"vacancy": 0, "phonons": 0},
+        "output": {"directory": str(tmp_path / "out")},
+    }
+    train_potential(training_from_dict(RECIPE | changed, folder=tmp_path))
+    cells = read(tmp_path / "out/cells/mine.extxyz", ":")
+    assert [len(atoms) for atoms in cells] == [2, 2, 4, 2]
+    box = np.diag([1.0, 1, 1])
+    alone = cluster_energy(eam4(), dimer.positions, dimer.numbers, box, [False] * 3)
+    assert cells[0].info[ENERGY] == pytest.approx(alone[0], abs=1e-9)
+    assert cells[0].cell[2, 2] == pytest.approx(2.4 + 12.0)
+    assert cells[2].info[ENERGY] == pytest.approx(2 * cells[1].info[ENERGY], abs=1e-9)
+    write(tmp_path / "mine.extxyz", [Atoms("Cu", [rng.uniform(size=3)])])
+    with pytest.raises(CaseError, match=r"cell 1 holds the atomic numbers \[29\]"):
+        train_potential(training_from_dict(RECIPE | changed, folder=tmp_path))
 
 
 def test_msolve_info_tells_of_a_training(reported, tmp_path):

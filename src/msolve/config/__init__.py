@@ -52,7 +52,7 @@ from msolve.config.trainers import (
     MaceTraining,
     NequipTraining,
 )
-from msolve.config.training import Active, AnyCells, Training
+from msolve.config.training import Active, AnyCells, FileCells, Training
 
 __all__ = [
     "Active",
@@ -74,6 +74,7 @@ __all__ = [
     "Defect",
     "Domain",
     "ExistingModel",
+    "FileCells",
     "Handshake",
     "HeldInput",
     "KFieldLoad",

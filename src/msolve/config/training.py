@@ -166,6 +166,24 @@ class CrackTipCells(_Cells):
     )
 
 
+class FileCells(Section):
+    """Cells of the user's, labelled by the reference; what the file says of energies and forces is not looked at."""
+
+    kind: Literal["file"] = Field(description="Cells from a file.")
+    file: str = Field(description="File in any format that ASE reads, relative to this file.")
+    name: Name = Field(description="What tables and files call them.")
+
+    @property
+    def label(self) -> str:
+        """Their name."""
+        return self.name
+
+    @field_validator("file")
+    @classmethod
+    def _exists(cls, file: str, info: ValidationInfo) -> str | None:
+        return existing_file(file, info)
+
+
 AnyCells = Annotated[
     StrainedCells
     | VolumeCells
@@ -173,7 +191,8 @@ AnyCells = Annotated[
     | VacancyCells
     | SurfaceCells
     | OpenedCells
-    | CrackTipCells,
+    | CrackTipCells
+    | FileCells,
     Field(discriminator="kind"),
 ]
 

@@ -12,15 +12,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.io import read
 from numpy.typing import NDArray
 from scipy import optimize
 
 from msolve.atomistic.relaxation import energy_of
 from msolve.crystal import Crystal, OrientedCrystal
+from msolve.errors import CaseError
 from msolve.loads import KField
 from msolve.potentials import Potential
 from msolve.potentials.bulk import cauchy_born
@@ -106,6 +109,37 @@ class Maker:
         )
         atoms.positions = at(found.x)
         return atoms
+
+
+def from_file(file: Path, numbers: frozenset[int], vacuum: float) -> list[Atoms]:
+    """Cells of a file, periodic along all axes.
+
+    Args:
+        file: In any format that ASE reads.
+        numbers: Atomic numbers that the reference knows.
+        vacuum: Around the atoms, along axes that are open in the file [Å].
+
+    Raises:
+        CaseError: ASE cannot read it, or a cell holds elements that the reference does not know.
+    """
+    try:
+        found = read(file, ":")
+    except Exception as error:  # ASE's readers raise anything
+        raise CaseError([f"cannot be read by ASE: {error}"], str(file)) from error
+    cells = []
+    for index, given in enumerate(found):
+        atoms = Atoms(given.numbers, given.positions, cell=given.cell, pbc=given.pbc)
+        strange = sorted({int(z) for z in atoms.numbers} - numbers)
+        if strange or not len(atoms):
+            what = f"holds the atomic numbers {strange}" if strange else "holds no atom"
+            raise CaseError(
+                [f"cell {index + 1} {what}; the reference knows {sorted(numbers)}"], str(file)
+            )
+        opened = [axis for axis in range(3) if not atoms.pbc[axis]]
+        if opened:
+            atoms.center(vacuum=0.5 * vacuum, axis=opened)
+        cells.append(atoms)
+    return cells
 
 
 def strained(maker: Maker, given: Any, index: int, rng: np.random.Generator) -> Atoms:

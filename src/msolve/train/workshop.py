@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from pydantic import TypeAdapter
 
-from msolve.config import AnyPotential, Training
+from msolve.config import AnyCells, AnyPotential, FileCells, Training
 from msolve.crystal import Crystal
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.given import cubic_crystal, given_potential
@@ -28,7 +28,7 @@ from msolve.io.log import RunLog
 from msolve.potentials import Potential
 from msolve.potentials.blackbox import BlackBox, examined
 from msolve.potentials.rest import relaxed_lattice
-from msolve.train.cells import Maker
+from msolve.train.cells import Maker, from_file
 from msolve.train.labels import KIND, ORIGIN, fingerprint, label, labelled
 from msolve.train.trainers import Task, Trained, trainer
 
@@ -137,14 +137,14 @@ class Workshop:
 
     def cells(self) -> list[list[Atoms]]:
         """The labelled cells, kind by kind."""
-        given, total = self.given.data, sum(one.count for one in self.given.data.cells)
-        before, found = 0, []
+        kinds = [self._recipe(kind) for kind in self.given.data.cells]
+        total, before, found = sum(count for count, _, _ in kinds), 0, []
         with self.log.phase("labelled cells"):
-            for kind in given.cells:
+            for kind, (count, recipe, make) in zip(self.given.data.cells, kinds, strict=True):
 
-                def make(index: int, kind: Any = kind) -> Atoms:
+                def labelled_cell(index: int, kind: Any = kind, make: Any = make) -> Atoms:
                     try:
-                        return label(self.reference, self.maker.make(kind, index, self.given.seed))
+                        return label(self.reference, make(index))
                     except ConvergenceError as error:
                         error.add_note(f"while making cell {index + 1} of {kind.label}")
                         raise
@@ -152,12 +152,28 @@ class Workshop:
                 def each(index: int, kind: Any = kind, before: int = before) -> None:
                     self.log.counted(kind.label, before + index + 1, total)
 
-                recipe = kind.model_dump(mode="json", exclude={"count"})
-                origin = fingerprint(self.origin, self.given.seed, given.vacuum, recipe)
+                origin = fingerprint(self.origin, self.given.seed, self.given.data.vacuum, recipe)
                 path = self.folder / "cells" / f"{kind.label}.extxyz"
-                found.append(labelled(path, origin, kind.count, make, each))
-                before += kind.count
+                found.append(labelled(path, origin, count, labelled_cell, each))
+                before += count
         return found
+
+    def _recipe(self, kind: AnyCells) -> tuple[int, dict[str, Any], Callable[[int], Atoms]]:
+        """How many cells of a kind, what they follow from, and the maker of one of them."""
+        recipe: dict[str, Any] = kind.model_dump(mode="json", exclude={"count"})
+        if not isinstance(kind, FileCells):
+            return kind.count, recipe, lambda index: self.maker.make(kind, index, self.given.seed)
+        file = self.given.folder / kind.file
+        cells = from_file(file, self.reference.numbers, self.given.data.vacuum)
+        recipe["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+
+        def make(index: int) -> Atoms:
+            atoms = cells[index]
+            atoms.info[KIND] = kind.label
+            atoms.pbc = True
+            return atoms
+
+        return len(cells), recipe, make
 
     def split(self, kinds: list[list[Atoms]]) -> Sets:
         """Cells shared out at random, each kind alike."""
