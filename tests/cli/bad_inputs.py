@@ -606,7 +606,7 @@ def _training() -> Iterator[Bad]:
     yield bad(
         "cells of a missing file",
         "data.cells.0.file",
-        {"data.cells": [{"kind": "file", "name": "mine", "file": "no.extxyz"}]},
+        {"data.cells": [{"kind": "from_file", "name": "mine", "file": "no.extxyz"}]},
     )
     yield bad("cells of an unknown kind", "there are", cells(kind="surfaces", planes=[[1, 0, 0]]))
     yield bad("a surface without planes", "planes: missing", cells(kind="surface"))

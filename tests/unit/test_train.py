@@ -423,7 +423,7 @@ def test_cells_from_a_file_are_labelled(tmp_path):
     dimer = Atoms("W2", [[0, 0, 0], [0, 0, 2.4]])
     bulk = Atoms("W2", [[0, 0, 0], [1.55, 1.6, 1.6]], cell=[3.2, 3.15, 3.15], pbc=True)
     write(tmp_path / "mine.extxyz", [dimer, bulk, bulk * (2, 1, 1), dimer])
-    kinds = [{"kind": "file", "file": "mine.extxyz", "name": "mine"}]
+    kinds = [{"kind": "from_file", "file": "mine.extxyz", "name": "mine"}]
     changed = {
         "data": {"cells": kinds, "test": 0.5, "validation": 0.0},
         "report": {"vacancy": 0, "phonons": 0},

@@ -169,7 +169,7 @@ class CrackTipCells(_Cells):
 class FileCells(Section):
     """Cells of the user's, labelled by the reference; what the file says of energies and forces is not looked at."""
 
-    kind: Literal["file"] = Field(description="Cells from a file.")
+    kind: Literal["from_file"] = Field(description="Cells from a file.")
     file: str = Field(description="File in any format that ASE reads, relative to this file.")
     name: Name = Field(description="What tables and files call them.")
 
