@@ -50,10 +50,11 @@ def residual(problem, z):
     return gradient.norm(LARGEST)
 
 
-@pytest.fixture(scope="module")
-def perfect():
+@pytest.fixture(scope="module", params=[1, 2], ids=["linear", "quadratic"])
+def perfect(request):
     model = bodies.eam4()
-    return coupled(ball(model, 8.0 + 2.3 * model.reach, predictor=False), 3.0, 4.0)
+    body = ball(model, 8.0 + 2.3 * model.reach, predictor=False)
+    return coupled(body, 3.0, 4.0, degree=request.param)
 
 
 def test_homogeneous_states_are_in_equilibrium(perfect):

@@ -72,7 +72,7 @@ class StoredEnergy:
         # With one point a cell, the predictor's gradient is its mean over the cell: what is integrated
         # against linear elements is then exact to the order of the finer rule, at a third of the cost.
         one = self.points.shape[1] == 1
-        self._sampled = space.quadrature(2)[0] if one else self.points
+        self._sampled = space.quadrature_points(2) if one else self.points
         factor = np.ones(space.n_cells) if volume_factor is None else volume_factor
         self.volume = weight * factor[:, None]  # (cells, q) [Å³]
         self._nodes = space.cell_nodes()
@@ -164,11 +164,9 @@ class StoredEnergy:
 
         Rows and columns are the degrees of freedom of the space; no boundary condition is applied.
         """
-        gdim = self.space.gdim
-        block = C[:, :gdim, :, :gdim].reshape(3 * gdim, 3 * gdim)
-        values = (self._scale * weight)[..., None] * block.ravel()
-        forms = self._forms
-        forms.tangent.x.array.reshape(-1, block.size)[forms.points] = values
+        gdim, forms = self.space.gdim, self._forms
+        forms.law.value[...] = C[:, :gdim, :, :gdim].reshape(3 * gdim, 3 * gdim)
+        forms.weight.x.array[forms.points] = self._scale * weight
         matrix = fem_petsc.assemble_matrix(forms.stiffness)
         matrix.assemble()
         return matrix
@@ -183,10 +181,11 @@ class StoredEnergy:
 
 @dataclass(frozen=True)
 class _Forms:
-    """Compiled forms: ∫ S : ∇v and ∫ ∇v : A : ∇u with S and A given at the quadrature points."""
+    """Compiled forms: ∫ S : ∇v and ∫ w ∇v : C : ∇u with S and w given at the quadrature points."""
 
     stress: Any
-    tangent: Any
+    weight: Any
+    law: Any
     points: npt.NDArray[
         np.int32
     ]  # (n_cells, n_q): where a quadrature function keeps a cell's values
@@ -198,17 +197,18 @@ class _Forms:
         cell = SIMPLEX[space.gdim]
         size = 3 * space.gdim
         stress = _quadrature_function(space, cell, size)
-        tangent = _quadrature_function(space, cell, size * size)
+        weight = _quadrature_function(space, cell, None)
+        law = fem.Constant(space.mesh, np.zeros((size, size)))
         u, v = ufl.TrialFunction(space.V), ufl.TestFunction(space.V)
         dx = ufl.dx(domain=space.mesh, metadata={"quadrature_degree": space.quadrature_degree})
-        A = ufl.as_matrix([[tangent[r * size + s] for s in range(size)] for r in range(size)])
         return cls(
             stress=stress,
-            tangent=tangent,
+            weight=weight,
+            law=law,
             points=stress.function_space.dofmap.list[: space.n_cells],
             gradient=fem.form(ufl.inner(stress, _rows(v, space.gdim)) * dx),
             stiffness=fem.form(
-                ufl.inner(ufl.dot(A, _rows(u, space.gdim)), _rows(v, space.gdim)) * dx
+                weight * ufl.inner(ufl.dot(law, _rows(u, space.gdim)), _rows(v, space.gdim)) * dx
             ),
         )
 
@@ -218,8 +218,7 @@ def _rows(v: Any, gdim: int) -> Any:
     return ufl.as_vector([gradient[i, J] for i in range(3) for J in range(gdim)])
 
 
-def _quadrature_function(space: DisplacementSpace, cell: Any, size: int) -> Any:
-    element = basix.ufl.quadrature_element(
-        cell, value_shape=(size,), degree=space.quadrature_degree
-    )
+def _quadrature_function(space: DisplacementSpace, cell: Any, size: int | None) -> Any:
+    shape = () if size is None else (size,)
+    element = basix.ufl.quadrature_element(cell, value_shape=shape, degree=space.quadrature_degree)
     return fem.Function(fem.functionspace(space.mesh, element))

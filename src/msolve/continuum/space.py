@@ -139,17 +139,28 @@ class DisplacementSpace:
             the thickness ``(n_cells, n_q)`` [Å³]; gradients of the basis functions
             ``(n_cells, n_q, nodes_per_cell, gdim)`` [1/Å].
         """
-        cell = getattr(basix.CellType, SIMPLEX[self.gdim])
-        points, weights = basix.make_quadrature(cell, degree or self.quadrature_degree)
+        points, weights = self._rule(degree)
         table = scalar_element(self.gdim, self.degree).tabulate(1, points)
         vertices = self.cell_vertices()
         edges = np.swapaxes(vertices[:, 1:] - vertices[:, :1], 1, 2)  # (c, physical, reference)
-        X = np.zeros((self.n_cells, len(points), 3))
-        X[:, :, : self.gdim] = vertices[:, :1] + np.einsum("cxr,qr->cqx", edges, points)
         volume = np.abs(np.linalg.det(edges)) * self.thickness
         inverse = np.linalg.inv(edges)  # (c, reference, physical)
         gradients = np.einsum("rqn,crx->cqnx", table[1:, :, :, 0], inverse)
-        return X, volume[:, None] * weights[None, :], gradients
+        return self.quadrature_points(degree), volume[:, None] * weights[None, :], gradients
+
+    def quadrature_points(self, degree: int | None = None) -> Array:
+        """The points of :meth:`quadrature` alone, shape ``(n_cells, n_q, 3)`` [Å]."""
+        points, _ = self._rule(degree)
+        vertices = self.cell_vertices()
+        X = np.zeros((self.n_cells, len(points), 3))
+        corner = np.column_stack([1 - points.sum(axis=1), points])
+        X[:, :, : self.gdim] = np.matmul(corner, vertices)
+        return X
+
+    def _rule(self, degree: int | None) -> tuple[Array, Array]:
+        cell = getattr(basix.CellType, SIMPLEX[self.gdim])
+        points, weights = basix.make_quadrature(cell, degree or self.quadrature_degree)
+        return points, weights
 
     def locate(self, X: Array) -> tuple[IntArray, IntArray, Array, Array]:
         """Find points in the owned cells of this rank. Rank-local.

@@ -60,19 +60,28 @@ class Counted:
 
     def linearised(self, z: PETSc.Vec) -> Product:
         """Jacobian products at ``z``."""
-        return Product(self, self.problem.linearise(z, self.t))
+        product = Product(self)
+        product.move(z)
+        return product
 
 
 class Product:
-    """Context of a PETSc shell matrix."""
+    """Context of a PETSc shell matrix: products with the Jacobian at the place that it was last moved to."""
 
-    def __init__(self, owner: Counted, product: Callable[[PETSc.Vec, PETSc.Vec], None]):
-        self.owner, self.product = owner, product
+    def __init__(self, owner: Counted):
+        self.owner = owner
+        self._product: Callable[[PETSc.Vec, PETSc.Vec], None] | None = None
+
+    def move(self, z: PETSc.Vec) -> None:
+        """Linearise at ``z``. Collective."""
+        self._product = None  # the tangents of all cells are large: never two of them at once
+        self._product = self.owner.problem.linearise(z, self.owner.t)
 
     def mult(self, mat: PETSc.Mat, v: PETSc.Vec, out: PETSc.Vec) -> None:
         """Product for PETSc."""
+        assert self._product is not None
         self.owner.products += 1
-        self.product(v, out)
+        self._product(v, out)
 
 
 class Apply:

@@ -11,7 +11,7 @@ from petsc4py import PETSc
 
 from msolve.coupling import Term
 from msolve.problem import CoupledProblem
-from msolve.solvers.context import Apply, Counted, own_errors
+from msolve.solvers.context import Apply, Counted, Product, own_errors
 from msolve.solvers.preconditioner import Preconditioner
 from msolve.solvers.settings import Options, Report, Settings
 
@@ -108,10 +108,11 @@ def find_root(
     snes.setOptionsPrefix(settings.prefix + "root_")
     gradient = z.duplicate()
     size = (z.getLocalSize(), None)
-    shell = PETSc.Mat().createPython((size, size), comm=z.comm)
+    tangent = Product(work)
+    shell = PETSc.Mat().createPython((size, size), tangent, comm=z.comm)
 
     def jacobian(snes: PETSc.SNES, z: PETSc.Vec, J: PETSc.Mat, P: PETSc.Mat) -> None:
-        J.setPythonContext(work.linearised(z))
+        tangent.move(z)
         J.assemble()
 
     def test(snes: PETSc.SNES, it: int, norms: tuple[float, float, float]) -> int:
@@ -125,7 +126,6 @@ def find_root(
             settings.watch(snes.getSolution())
         return 0
 
-    shell.setPythonContext(work.linearised(z))
     shell.setUp()
     snes.setFunction(work.function, gradient)
     snes.setJacobian(jacobian, shell, preconditioner.matrix)
