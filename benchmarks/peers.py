@@ -30,6 +30,7 @@ from msolve.potentials.edges import ShortList
 from msolve.potentials.mace_import import quiet_import
 
 TABLE = measure.DECKS / "potentials/w_eam4.eam.fs"
+LINEAR = measure.DECKS / "potentials/w_linear/w_linear.linear"
 NETWORK = measure.DECKS / "potentials/w_mace/w_mace.model"
 A0 = 3.165
 

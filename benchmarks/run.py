@@ -20,7 +20,9 @@ STUDIES = (
     "against_lammps",
     "peers",
     "scaling",
+    "large",
     "represented",
+    "models",
 )
 
 

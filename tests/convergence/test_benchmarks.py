@@ -62,7 +62,18 @@ def test_the_benchmark_for_gpus_runs_without_finite_elements(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["startup", "potential_share", "ranks", "memory", "peers", "scaling", "represented"]
+    "name",
+    [
+        "startup",
+        "potential_share",
+        "ranks",
+        "memory",
+        "peers",
+        "scaling",
+        "large",
+        "represented",
+        "models",
+    ],
 )
 def test_benchmarks_run(name):
     rows = importlib.import_module(name).study(quick=True)

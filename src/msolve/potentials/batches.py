@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-BATCH = {"cpu": 4096, "cuda": 32_768}
+BATCH = {"cpu": 8192, "cuda": 32_768}
 """Sites computed at once: a third of a megabyte each with the smallest models."""
 
 
