@@ -121,6 +121,7 @@ def measure(kind: str, deck: str, changes: dict[str, str]) -> Row:
         "energy": found.energy / true.energy,
         "elasticity_norm": found.elasticity_norm / elastic,
         "energy_norm": None if found.energy_norm is None else found.energy_norm / hessian,
+        "contraction": found.contraction,
         "estimate_kind": found.kind,
         "products": found.products,
     }
@@ -146,7 +147,7 @@ def summary(rows: list[Row]) -> list[Row]:
     for kind in dict.fromkeys(str(row["kind"]) for row in rows):
         mine = [row for row in rows if row["kind"] == kind and "h1" in row]
         line: Row = {"kind": kind, "cases": len(mine)}
-        for key in ("h1", "tip", "energy", "energy_norm", "elasticity_norm"):
+        for key in ("h1", "tip", "energy", "energy_norm", "elasticity_norm", "contraction"):
             values = [float(row[key]) for row in mine if row[key] is not None]  # type: ignore[arg-type]
             few = f"{min(values):.3f}" if values and max(values) - min(values) < 5e-4 else None
             line[key] = few or (f"{min(values):.3f} – {max(values):.3f}" if values else None)
@@ -192,6 +193,7 @@ def main() -> None:
         "energy": "energy",
         "energy_norm": "energy norm",
         "elasticity_norm": "elasticity alone",
+        "contraction": "contraction",
     }
     publish("effectivity", rows, table(summary(rows), columns), draw(rows), page="guarantees")
 

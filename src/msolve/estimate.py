@@ -9,7 +9,7 @@ in the norm that belongs to it:
     Hessian     η = √⟨r, H⁻¹ r⟩, H that of the full model in the lifted state: the energy norm of a Newton step,
 
 whose displacement d = H⁻¹ r is also what the error is expected to be, place by place. Nothing is proved here: the
-next Newton steps are taken to be small.
+next Newton steps are taken to be small. How small is told by the forces that are left after this one.
 
 References:
     C. Ortner and E. Süli, ESAIM: M2AN 42, 57 (2008); Y. Wang and H. Wang, J. Sci. Comput. 94 (2023).
@@ -27,6 +27,7 @@ from scipy import spatial
 
 from msolve.assemble import Assembly
 from msolve.compare import Norms, lift_to, unknowns_of
+from msolve.errors import ConvergenceError
 from msolve.kinematics import block_matrix, interpolation_matrix
 from msolve.problem import CoupledProblem
 from msolve.solvers import Apply, Counted, own_errors
@@ -57,6 +58,9 @@ class Estimate:
             handshake [√eV]; ``None`` where the space is not known (several atoms per cell).
         discretisation: That of the part that no solution in that space could avoid [√eV]. The squares of the two
             add up to that of d.
+        contraction: What is left of the forces' dual norm when the error expected is taken off, √⟨r', K⁻¹ r'⟩ over
+            ``elasticity_norm``: the smaller, the closer the estimate is to the error. It holds ``FORCING`` and what the
+            forces' curvature does. ``None`` without Hessian; inf where that state has no energy.
         algebraic: Dual norm of the residual that the solver left, in elasticity of the coupled model [√eV].
         products: Hessian products.
         atoms: Atoms whose forces were computed.
@@ -70,6 +74,7 @@ class Estimate:
     tip_h1: float
     coupling: float | None
     discretisation: float | None
+    contraction: float | None
     algebraic: float
     products: int
     atoms: int
@@ -133,6 +138,9 @@ class Estimator:
                 tip_h1=self._norms.tip(d),
                 coupling=coupling,
                 discretisation=discretisation,
+                contraction=None
+                if found is None
+                else self._left(w, t, step) / max(elastic, 1e-300),
                 algebraic=self._algebraic(z, t, solved),
                 products=products,
                 atoms=int(full.evaluated.sum()),
@@ -152,6 +160,16 @@ class Estimator:
             ksp.solve(r, step)
         reason = ksp.getConvergedReason()
         return (step if reason > 0 else None), work.products
+
+    def _left(self, w: PETSc.Vec, t: float, step: PETSc.Vec) -> float:
+        """Dual norm in elasticity of the forces in the corrected state [√eV]; inf where it has no energy."""
+        r, out = w.duplicate(), w.duplicate()
+        try:
+            self._full.problem.evaluate(w - step, t, r)
+        except ConvergenceError:
+            return float("inf")
+        self._full.preconditioner.solve(r, out)
+        return float(np.sqrt(max(r.dot(out), 0.0)))
 
     def _split(self, step: PETSc.Vec) -> tuple[float | None, float | None]:
         """Norms of the step's projection on the coupled space, orthogonal in elasticity, and of what is left."""

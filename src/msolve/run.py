@@ -293,12 +293,15 @@ def _step(
 def _told(found: Estimate) -> str:
     """An estimate in one line."""
     norm = found.elasticity_norm if found.energy_norm is None else found.energy_norm
+    sure = ", uncertain by a factor of 2 or 3"
+    if found.contraction is not None:
+        sure = f", uncertain by some {100 * max(found.contraction, 0.01):.0f} %"
     causes = ""
     if found.coupling is not None and found.discretisation is not None:
         causes = f"; coupling {found.coupling:.2g}, mesh {found.discretisation:.2g}"
     return (
         f"estimated error against the full atomistic model: {found.total_h1:.3g} Å in all, "
-        f"{found.tip_h1:.2g} Å near the defect (H1 norm); energy norm {norm:.2g} √eV{causes}, "
+        f"{found.tip_h1:.2g} Å near the defect (H1 norm){sure}; energy norm {norm:.2g} √eV{causes}, "
         f"solver {found.algebraic:.1g}"
     )
 

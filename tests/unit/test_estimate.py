@@ -51,6 +51,7 @@ def test_the_estimate_is_the_error(case):
     assert found.total_h1 == pytest.approx(true.total_h1, rel=0.02)
     assert found.tip_h1 == pytest.approx(true.tip_h1, rel=0.2)
     assert found.energy == pytest.approx(true.energy, rel=0.02)
+    assert 1e-4 < found.contraction < 0.05
     assert np.abs(d - error).max() < 0.2 * np.abs(error).max()
 
 
@@ -112,7 +113,7 @@ def test_a_state_with_a_negative_direction_falls_back_to_elasticity(case):
     far.array[:] = np.random.default_rng(0).uniform(-0.12, 0.12, far.getLocalSize())
     solved = coupled.problem.with_terms(coupled.force_terms)
     found, _ = Estimator(coupled, full, **WIDTHS)(far, 1.0, solved)
-    assert found.kind == "elasticity" and found.energy_norm is None
+    assert found.kind == "elasticity" and found.energy_norm is None and found.contraction is None
 
 
 def test_nothing_is_left_in_a_perfect_crystal():
