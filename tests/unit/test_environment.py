@@ -73,3 +73,20 @@ def test_run_inside_itself_keeps_folder_arguments_and_exit_status(tmp_path):
     )
     assert result.returncode == 3
     assert result.stdout.splitlines() == [str(tmp_path), "two words"]
+
+
+def test_models_are_an_extra_each_and_a_wrong_word_is_told(tmp_path):
+    done = subprocess.run(
+        [ENVIRONMENT / "setup"],
+        env=os.environ | {"MSOLVE_MODELS": "mice", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and not any(tmp_path.iterdir())
+    told = re.search(r"MSOLVE_MODELS=mice: one of (.*) would do", done.stderr)
+    assert told is not None, done.stderr
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    words = set(told[1].split())
+    assert {"mace", "nequip"} <= words <= set(project["optional-dependencies"])
+    makefile = (CHECKOUT / "Makefile").read_text()
+    assert all(f"MSOLVE_MODELS={word}" in makefile for word in words - {"mace"})
