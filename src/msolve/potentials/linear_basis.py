@@ -222,6 +222,15 @@ class PairSplines:
         self._knots = torch.as_tensor(begins, device=device)
         self._table = torch.as_tensor(table, device=device)
 
+    def pieces(self) -> tuple[Array, Array]:
+        """Ends of the intervals in x, ``(i + 1,)``, and the first column's polynomials on them.
+
+        Their coefficients go by powers from the left end, lowest first, shape ``(5, i)``.
+        """
+        end = (self._first + self._spacing * len(self._knots)) ** 2
+        knots = np.append(self._knots.cpu().numpy(), end)
+        return knots, self._table[:, :-1, 0].flip(0).cpu().numpy()
+
     def __call__(self, x: torch.Tensor, order: int) -> list[torch.Tensor]:
         """Values and first derivatives by x, each ``(c, ...)``, at squared lengths over that of the cutoff."""
         n = len(self._knots)
