@@ -21,7 +21,9 @@ from msolve.config import (
     BoundaryLoad,
     CalculatorPotential,
     Case,
+    GapPotential,
     KFieldLoad,
+    TorchSimPotential,
 )
 from msolve.config import Potential as PotentialInput
 from msolve.continuum.energy import Material
@@ -40,6 +42,8 @@ from msolve.tagged import read_tagged, user_mesh
 from msolve.units import GPA, J_PER_M2, MPA_SQRT_M
 
 Array = npt.NDArray[np.float64]
+
+TABULATED = CalculatorPotential | GapPotential | TorchSimPotential
 
 _log = logging.getLogger("msolve")
 
@@ -213,7 +217,11 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
 def _law(case: Case, bulk: BulkCell | ForceBulkCell) -> Material:
     """The continuum's law: the potential's own, or a polynomial in its place where the case asks for one."""
     given = case.potential
-    if isinstance(given, CalculatorPotential) and given.tabulate is not None and case.coupled:
+    if (
+        isinstance(given, CalculatorPotential | GapPotential)
+        and given.tabulate is not None
+        and case.coupled
+    ):
         assert isinstance(bulk, ForceBulkCell)
         return TabulatedLaw(bulk, given.tabulate)
     return bulk

@@ -15,13 +15,17 @@ from msolve.config import (
     CalculatorPotential,
     Case,
     CrystalInput,
+    GapPotential,
     KimPotential,
+    OwnPotential,
+    TorchSimPotential,
 )
 from msolve.config import Potential as PotentialInput
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import UNNAMED, CaseError, UnsupportedError
 from msolve.potentials import Potential, load_potential
-from msolve.potentials.blackbox import BlackBox, examined
+from msolve.potentials.blackbox import BlackBox, examined, with_noise
+from msolve.potentials.loading import pick_device
 from msolve.potentials.rest import relaxed_lattice
 
 
@@ -30,6 +34,9 @@ def potential_and_crystal(case: Case, local_rank: int | None) -> tuple[Potential
     given = case.crystal
     names = given.elements if given.elements else (given.element,)
     declared = given_potential(case.potential, [str(e) for e in names], case.path(""), local_rank)
+    if isinstance(declared, BlackBox):
+        # The lattice cannot be found better than the forces are known.
+        declared = with_noise(declared, _start(given))
     crystal = _crystal(given, declared)
     if not isinstance(declared, BlackBox):
         return declared, crystal
@@ -80,12 +87,27 @@ def given_potential(
         others = [alone.model_copy(update={"file": other}) for other in given.committee]
         members = (given_potential(other, elements, folder, local_rank) for other in others)
         return Committee([model, *members])  # type: ignore[list-item]
+    if isinstance(given, GapPotential):
+        from msolve.potentials.gap import load_gap
+
+        return load_gap(folder / given.file)
+    if isinstance(given, OwnPotential):
+        from msolve.potentials.own import own_model
+
+        return own_model(given.model, given.arguments, folder)
     names = given.elements or elements
     numbers = list(dict.fromkeys(atomic_numbers[name] for name in names))
     if isinstance(given, CalculatorPotential):
         from msolve.potentials.calculator import ase_calculator
 
         return ase_calculator(given.calculator, given.arguments, numbers, given.cutoff, folder)
+    if isinstance(given, TorchSimPotential):
+        from msolve.potentials.torchsim import torchsim_model
+
+        where = pick_device("cpu" if local_rank is None else given.device, local_rank or 0)
+        return torchsim_model(
+            given.model, given.arguments, numbers, given.cutoff, folder, where, given.precision
+        )
     from msolve.potentials.lammps import kim_model, lammps_pair_style
 
     if isinstance(given, KimPotential):
@@ -95,13 +117,7 @@ def given_potential(
 
 def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
     relax = given.lattice_constant == "from_potential"
-    if given.structure == "cell":
-        assert given.cell and given.basis and given.elements
-        numbers = [atomic_numbers[e] for e in given.elements]
-        crystal = Crystal.from_cell(given.cell, given.basis, numbers)
-    else:
-        assert given.element is not None
-        crystal = _named_crystal(given, atomic_numbers[given.element])
+    crystal = _start(given)
     unknown = sorted({int(n) for n in crystal.numbers} - model.numbers)
     if unknown:
         key = "crystal.elements" if given.structure == "cell" else "crystal.element"
@@ -112,6 +128,16 @@ def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
         crystal = relaxed_lattice(model, crystal)
     turn = given.orientation
     return crystal.oriented(turn.x1, turn.x2, turn.x3)
+
+
+def _start(given: CrystalInput) -> Crystal:
+    """The crystal as the input gives it, before the potential is asked."""
+    if given.structure == "cell":
+        assert given.cell and given.basis and given.elements
+        numbers = [atomic_numbers[e] for e in given.elements]
+        return Crystal.from_cell(given.cell, given.basis, numbers)
+    assert given.element is not None
+    return _named_crystal(given, atomic_numbers[given.element])
 
 
 def _named_crystal(given: CrystalInput, number: int) -> Crystal:

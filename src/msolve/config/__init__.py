@@ -27,9 +27,12 @@ from msolve.config.loads import (
 from msolve.config.potentials import (
     AnyPotential,
     CalculatorPotential,
+    GapPotential,
     KimPotential,
     LammpsPotential,
+    OwnPotential,
     Potential,
+    TorchSimPotential,
 )
 from msolve.config.quantities import StressIntensity
 from msolve.config.reference import reference
@@ -48,6 +51,7 @@ from msolve.config.sections import (
 from msolve.config.trainers import (
     AnyTraining,
     ExistingModel,
+    GapTraining,
     LinearTraining,
     MaceTraining,
     NequipTraining,
@@ -75,6 +79,8 @@ __all__ = [
     "Domain",
     "ExistingModel",
     "FileCells",
+    "GapPotential",
+    "GapTraining",
     "Handshake",
     "HeldInput",
     "KFieldLoad",
@@ -86,12 +92,14 @@ __all__ = [
     "NequipTraining",
     "Orientation",
     "Output",
+    "OwnPotential",
     "PolygonCore",
     "Potential",
     "RegionsInput",
     "Solver",
     "Strain",
     "StressIntensity",
+    "TorchSimPotential",
     "TractionInput",
     "Training",
     "case_from_dict",

@@ -69,6 +69,22 @@ class Potential(Section):
         return files
 
 
+Tabulate = Annotated[
+    StrainValue | None,
+    Field(
+        description="Strain up to which the continuum's law is a polynomial fitted once to the model, e.g. "
+        "`2 %`; its error is measured and reported. Beyond it, and by default, the model is asked at each "
+        "quadrature point, which takes long where a call takes milliseconds."
+    ),
+]
+
+
+def _small_strain(tabulate: float | None) -> float | None:
+    if tabulate is not None and not 0 < tabulate <= 0.1:
+        raise ValueError("must be greater than 0 and at most 10 %")
+    return tabulate
+
+
 class CalculatorPotential(Section):
     """A calculator of ASE; gives forces, so methods `bqcf` and `atomistic`."""
 
@@ -77,27 +93,76 @@ class CalculatorPotential(Section):
         description="Class or function that makes it: `module:name`, or `file.py:name` relative to "
         "the input file (its code is run: name only files you trust)."
     )
-    arguments: Keywords = Field(default={}, description="Arguments it is made with.")
+    arguments: Keywords = Field(
+        default={},
+        description="Arguments it is made with; names of files beside the input become absolute.",
+    )
     cutoff: PositiveLength | None = Field(
         default=None,
         description="Half the distance over which moving an atom changes a force; for pair potentials, EAM "
         "and other one-layer models their cutoff, for message passing layers times cutoff. Default: what the "
         "calculator says, if it does. Checked on the crystal.",
     )
-    tabulate: StrainValue | None = Field(
-        default=None,
-        description="Strain up to which the continuum's law is a polynomial fitted once to the calculator, e.g. "
-        "`2 %`; its error is measured and reported. Beyond it, and by default, the calculator is asked at each "
-        "quadrature point, which takes long for one written in Python.",
-    )
+    tabulate: Tabulate = None
     elements: Elements = None
+    _tabulate = field_validator("tabulate")(_small_strain)
 
-    @field_validator("tabulate")
-    @classmethod
-    def _is_a_strain(cls, tabulate: float | None) -> float | None:
-        if tabulate is not None and not 0 < tabulate <= 0.1:
-            raise ValueError("must be greater than 0 and at most 10 %")
-        return tabulate
+
+class GapPotential(Section):
+    """A Gaussian approximation potential, evaluated by QUIP; methods `bqcf` and `atomistic`."""
+
+    kind: Literal["gap"] = Field(description="Gaussian approximation potential.")
+    file: Words = Field(
+        description="The XML file that `gap_fit` wrote, relative to the input file; files of sparse points that it "
+        "names lie beside it."
+    )
+    tabulate: Tabulate = None
+    _exists = field_validator("file")(existing_file)
+    _tabulate = field_validator("tabulate")(_small_strain)
+
+
+class TorchSimPotential(Section):
+    """A model of torch-sim's `ModelInterface`; gives forces, so methods `bqcf` and `atomistic`."""
+
+    kind: Literal["torchsim"] = Field(description="Model behind torch-sim's `ModelInterface`.")
+    model: Words = Field(
+        description="Class or function that makes it, as `ase` names calculators, e.g. "
+        "`torch_sim.models.mace:MaceModel` (its code is run: name only files you trust)."
+    )
+    arguments: Keywords = Field(
+        default={},
+        description="Arguments it is made with; `device` and `dtype` are added where it takes them. Names of files "
+        "beside the input become absolute.",
+    )
+    cutoff: PositiveLength = Field(
+        description="Half the distance over which moving an atom changes a force: layers times cutoff for message "
+        "passing. Checked on the crystal."
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu", description="Where it is evaluated."
+    )
+    precision: Literal["float64", "float32"] = Field(
+        default="float64",
+        description="The `dtype` it is made with. In `float32` differences of forces are of little use: "
+        "`solver.gradient_tolerance` must lie above the noise.",
+    )
+    tabulate: Tabulate = None
+    elements: Elements = None
+    _tabulate = field_validator("tabulate")(_small_strain)
+
+
+class OwnPotential(Section):
+    """Site energies of your own, in torch; every coupling method works with them."""
+
+    kind: Literal["own"] = Field(description="A `SiteModel` of your own.")
+    model: Words = Field(
+        description="Class or function that makes it: `module:name`, or `file.py:name` relative to "
+        "the input file (its code is run: name only files you trust)."
+    )
+    arguments: Keywords = Field(
+        default={},
+        description="Arguments it is made with. Names of files beside the input become absolute.",
+    )
 
 
 class LammpsPotential(Section):
@@ -121,5 +186,12 @@ class KimPotential(Section):
 
 
 AnyPotential = Annotated[
-    Potential | CalculatorPotential | LammpsPotential | KimPotential, Field(discriminator="kind")
+    Potential
+    | CalculatorPotential
+    | GapPotential
+    | TorchSimPotential
+    | OwnPotential
+    | LammpsPotential
+    | KimPotential,
+    Field(discriminator="kind"),
 ]

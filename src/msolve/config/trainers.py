@@ -87,6 +87,16 @@ class LinearTraining(Section):
     )
 
 
+class GapTraining(Section):
+    """A Gaussian approximation potential by QUIP's ``gap_fit``."""
+
+    kind: Literal["gap"] = Field(description="Fitted by `gap_fit` of quippy-ase.")
+    arguments: Keywords = Field(
+        description="Arguments of `gap_fit`: `gap` (the descriptors), `default_kernel_regularisation` and what else "
+        "is wanted. Files, names of the labels and seed are given by msolve; `e0` is zero by default."
+    )
+
+
 class ExistingModel(Section):
     """A potential that is there already; only the report is made."""
 
@@ -95,5 +105,6 @@ class ExistingModel(Section):
 
 
 AnyTraining = Annotated[
-    LinearTraining | MaceTraining | NequipTraining | ExistingModel, Field(discriminator="kind")
+    LinearTraining | MaceTraining | NequipTraining | GapTraining | ExistingModel,
+    Field(discriminator="kind"),
 ]

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials.blackbox import BlackBox
+from msolve.potentials.named import made_by_name
 from msolve.potentials.protocol import ClusterForces
 
 Array = NDArray[np.float64]
@@ -46,13 +45,7 @@ def ase_calculator(
         CaseError: There is no such module, file or name, it does not take the arguments, it computes no
             forces, or no cutoff is known.
     """
-    make = _found(where, folder)
-    try:
-        calculator = make(**arguments)
-    except Exception as error:  # a program of the user's may raise anything
-        raise CaseError(
-            [f"potential.calculator = {where}: cannot be made: {type(error).__name__}: {error}"]
-        ) from error
+    calculator = made_by_name(where, arguments, folder, "potential.calculator")
     return wrap_calculator(calculator, where.rpartition(":")[2], numbers, cutoff)
 
 
@@ -105,14 +98,7 @@ class CalculatorEngine:
         self, positions: Array, numbers: IntArray, cell: Array, periodic: NDArray[np.bool_]
     ) -> ClusterForces:
         """See ``Engine``."""
-        box = np.array(cell)
-        if not periodic.all():
-            axes = np.eye(3)
-            if periodic.any():
-                axes = np.linalg.svd(cell[periodic])[2][int(periodic.sum()) :]
-            extent = np.ptp(positions @ axes.T, axis=0)
-            # In coarse steps: calculators that look for changes should not see one at each call.
-            box[~periodic] = axes * (10.0 * np.ceil((extent + _VACUUM) / 10.0))[:, None]
+        box = box_around(positions, cell, periodic, _VACUUM)
         atoms = self._at(positions, numbers, box, periodic)
         gradient = -np.asarray(self._asked(atoms.get_forces), dtype=np.float64)
         shares = None
@@ -163,30 +149,24 @@ class CalculatorEngine:
             ) from error
 
 
-def _found(where: str, folder: Path) -> Callable[..., Any]:
-    place, _, name = where.rpartition(":")
-    key = f"potential.calculator = {where}"
-    if not place or not name:
-        raise CaseError([f"{key}: needs module:name or file.py:name"])
-    try:
-        if place.endswith(".py"):
-            path = (folder / place).resolve()
-            if not path.is_file():
-                raise CaseError([f"{key}: there is no file {path}"])
-            spec = importlib.util.spec_from_file_location(f"_msolve_{path.stem}", path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
-    except CaseError:
-        raise
-    except Exception as error:  # a file of the user's may raise anything
-        raise CaseError([f"{key}: {type(error).__name__}: {error}"]) from error
-    made = getattr(module, name, None)
-    if not callable(made):
-        raise CaseError([f"{key}: {place} has no class or function {name}"])
-    return made
+def box_around(positions: Array, cell: Array, periodic: NDArray[np.bool_], vacuum: float) -> Array:
+    """The cell with its open rows replaced by ones at right angles to all others that hold the atoms.
+
+    Args:
+        positions: Atoms, shape ``(n, 3)`` [Å].
+        cell: Lattice vectors as rows, shape ``(3, 3)`` [Å].
+        periodic: Which of them count, shape ``(3,)``.
+        vacuum: What is at least added to the extent of the atoms along open axes [Å].
+    """
+    box = np.array(cell)
+    if not periodic.all():
+        axes = np.eye(3)
+        if periodic.any():
+            axes = np.linalg.svd(cell[periodic])[2][int(periodic.sum()) :]
+        extent = np.ptp(positions @ axes.T, axis=0)
+        # In coarse steps: calculators that look for changes should not see one at each call.
+        box[~periodic] = axes * (10.0 * np.ceil((extent + vacuum) / 10.0))[:, None]
+    return box
 
 
 def _cutoff_of(calculator: Any) -> float | None:

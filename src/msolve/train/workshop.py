@@ -26,7 +26,7 @@ from msolve.given import cubic_crystal, given_potential
 from msolve.io.files import write_whole
 from msolve.io.log import RunLog
 from msolve.potentials import Potential
-from msolve.potentials.blackbox import BlackBox, examined
+from msolve.potentials.blackbox import BlackBox, examined, with_noise
 from msolve.potentials.rest import relaxed_lattice
 from msolve.train.cells import Maker, from_file
 from msolve.train.labels import KIND, ORIGIN, fingerprint, label, labelled
@@ -128,7 +128,7 @@ class Workshop:
         """A black box with what was measured of it, which is done once."""
 
         def measured() -> dict[str, Any]:
-            found = examined(declared, relaxed_lattice(declared, start))
+            found = examined(declared, relaxed_lattice(with_noise(declared, start), start))
             told = {"cutoff": found.cutoff, "reach": found.reach, "noise": found.noise}
             return told | {"gives": sorted(found.gives)}
 

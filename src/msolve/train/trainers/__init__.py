@@ -30,6 +30,7 @@ from msolve.crystal import Crystal
 
 TRAINERS = {
     "existing": "msolve.train.trainers.existing",
+    "gap": "msolve.train.trainers.gap",
     "linear": "msolve.train.trainers.linear",
     "mace": "msolve.train.trainers.mace",
     "nequip": "msolve.train.trainers.nequip",
