@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msolve.config.loads import BoundaryLoad, KFieldLoad
-from msolve.config.potentials import AnyPotential, Potential
+from msolve.config.potentials import AnyPotential, OwnPotential, Potential
 
 if TYPE_CHECKING:
     from msolve.config.case import Case
@@ -81,7 +81,7 @@ def potential_problems(potential: AnyPotential, key: str) -> list[str]:
 def _file_problems(case: Case) -> list[str]:
     potential, mesh = case.potential, case.mesh
     problems = potential_problems(potential, "potential")
-    if not isinstance(potential, Potential) and case.coupling.method in ENERGY_METHODS:
+    if not isinstance(potential, Potential | OwnPotential) and case.coupling.method in ENERGY_METHODS:
         problems.append(
             f"coupling.method = {case.coupling.method}: blends site energies, and potential.kind = "
             f"{potential.kind} gives forces only; bqcf or atomistic would do"

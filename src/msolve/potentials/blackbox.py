@@ -200,14 +200,13 @@ def with_noise(model: BlackBox, crystal: Crystal) -> BlackBox:
     Note:
         Rank-local; two evaluations of some twenty atoms. Elements that it is not used for are left to others to tell.
     """
-    if set(crystal.numbers.tolist()) - model.numbers:
+    if {int(n) for n in crystal.numbers} - model.numbers:
         return model
     rng = np.random.default_rng(12)
-    repeat = np.full(3, 2)
-    corner = np.indices(repeat).reshape(3, -1).T
+    corner = np.indices((2, 2, 2)).reshape(3, -1).T
     x = (corner[:, None, :] + crystal.basis).reshape(-1, 3) @ crystal.cell
     x += rng.uniform(-_RATTLE, _RATTLE, size=x.shape)
-    z, cell = np.tile(crystal.numbers, len(corner)), repeat[:, None] * crystal.cell
+    z, cell = np.tile(crystal.numbers, len(corner)), 2 * crystal.cell
     ends = [
         model.cluster(x + shift, z, cell, [True] * 3).gradient
         for shift in (0.0, rng.uniform(-1, 1, size=3))

@@ -58,7 +58,7 @@ def found_by_name(where: str, folder: Path, key: str) -> Callable[..., Any]:
     made = getattr(module, name, None)
     if not callable(made):
         raise CaseError([f"{key}: {place} has no class or function {name}"])
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _placed(value: Any, folder: Path) -> Any:

@@ -47,7 +47,7 @@ def own_model(where: str, arguments: Mapping[str, Any], folder: Path = Path()) -
     found = problems_of(model)
     if found:
         raise CaseError([f"potential.model = {where}: {problem}" for problem in found])
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def problems_of(model: Any) -> list[str]:

@@ -143,7 +143,7 @@ class TorchSimEngine:
         self, x: Array, numbers: IntArray, cells: Array
     ) -> tuple[Array, Array, Array | None, Array]:
         """Energies, gradients, shares and stresses of ``q`` systems of the same ``n`` atoms."""
-        from torch_sim import SimState
+        from torch_sim.state import SimState
 
         q, n = x.shape[:2]
         to = {"device": self.model.device, "dtype": self.model.dtype}
@@ -198,7 +198,6 @@ def _start_warp() -> None:
             os.dup2(nowhere, stream)
         import warp
 
-        warp.config.quiet = True
         warp.init()
     finally:
         for stream, old in zip((1, 2), kept, strict=True):
