@@ -159,6 +159,11 @@ def _result(path: Path) -> About:
         rows["size"] = (
             f"{last['free_atoms']} free atoms, {last['mesh_nodes']} mesh nodes, {last['unknowns']} unknowns"
         )
+        told = last.get("estimate")
+        if told is not None:
+            rows["estimated error"] = (
+                f"{told['total_h1']:.3g} Å in all, {told['tip_h1']:.2g} Å near the defect (H1 norm)"
+            )
     if data["comparison"] is not None:
         error = data["comparison"]
         rows["error"] = (
