@@ -121,7 +121,7 @@ def test_a_run_that_does_not_converge_ends_with_3(tmp_path):
 @pytest.mark.parametrize(
     ("deck", "bound"),
     [  # twice the error measured when the deck was written
-        ("crack_linear", 0.027),
+        ("crack_linear", 0.032),
         ("two_regions", 0.0046),
         ("di_vacancy", 0.0028),
         ("micro_crack", 0.024),

@@ -52,7 +52,7 @@ def neighbours(which):
     """Edge vectors of one site, also a little beyond the cutoff."""
     corner = np.stack(np.meshgrid(*[range(-3, 4)] * 3, indexing="ij"), -1).reshape(-1, 3)
     x = 3.1434 * np.concatenate([corner, corner + 0.5])
-    x = x[(np.linalg.norm(x, axis=1) > 0.1) & (np.linalg.norm(x, axis=1) < 5.4)]
+    x = x[(np.linalg.norm(x, axis=1) > 0.1) & (np.linalg.norm(x, axis=1) < 6.0)]
     if which == "surface":
         return x[x @ [1, 1, 0] < 0.1]
     if which == "crowded":
@@ -131,5 +131,5 @@ def test_the_bound_grows_with_the_ball_and_ends_beyond_the_cutoff():
     model, vec = load_potential(SHIPPED, "linear"), neighbours("bulk")
     bounds = [third_derivative_bound(model, vec, radius) for radius in (0.0, 0.01, 0.03, 0.1)]
     assert np.all(np.diff(bounds) > 0)
-    assert third_derivative_bound(model, np.array([[5.2, 0.0, 0.0]]), 0.1) == 0.0
-    assert third_derivative_bound(model, np.array([[5.2, 0.0, 0.0]]), 0.3) > 0.0
+    assert third_derivative_bound(model, np.array([[5.7, 0.0, 0.0]]), 0.1) == 0.0
+    assert third_derivative_bound(model, np.array([[5.7, 0.0, 0.0]]), 0.3) > 0.0

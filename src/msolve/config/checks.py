@@ -81,7 +81,10 @@ def potential_problems(potential: AnyPotential, key: str) -> list[str]:
 def _file_problems(case: Case) -> list[str]:
     potential, mesh = case.potential, case.mesh
     problems = potential_problems(potential, "potential")
-    if not isinstance(potential, Potential | OwnPotential) and case.coupling.method in ENERGY_METHODS:
+    if (
+        not isinstance(potential, Potential | OwnPotential)
+        and case.coupling.method in ENERGY_METHODS
+    ):
         problems.append(
             f"coupling.method = {case.coupling.method}: blends site energies, and potential.kind = "
             f"{potential.kind} gives forces only; bqcf or atomistic would do"
