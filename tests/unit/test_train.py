@@ -267,6 +267,7 @@ def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_pa
     for row in rows:
         assert row["loads"] == pytest.approx([0.9, 1.0])
         assert row["solved"] == 2
+        assert np.hypot(*np.array(row["places"])[:, :2].T).max() < 7.0  # in the core
         assert row["doubt_max"] < 1e-9
         assert row["error_max"] < 1e-3
     clusters = read(tmp_path / "out/cells/active_0.extxyz", ":")

@@ -264,7 +264,7 @@ class Active(Section):
     )
     rattle: Width = Field(default=0.05, description="Width of these displacements.")
     apart: Width = Field(
-        default=2.0, description="Least distance between two atoms chosen in one state."
+        default=4.0, description="Least distance between two atoms chosen in one state."
     )
 
     @field_validator("deck")

@@ -138,6 +138,7 @@ class Survey:
         ]
         return {
             "clusters": len(self._chosen),
+            "places": [state.X[atom].round(3).tolist() for state, atom in self._chosen],
             "solved": self.run.solved,
             "loads": [state.load for state in self.run.states],
             "doubt_rms": _rms(np.concatenate(core)),
