@@ -19,6 +19,7 @@ from msolve.errors import CaseError, UnsupportedError
 from msolve.info import about
 from msolve.potentials import ClosedForm, linear, load_potential
 from msolve.potentials.bulk import BulkCell
+from msolve.potentials.edges import Edges
 from msolve.potentials.engine import edge_products, edge_slopes
 from msolve.potentials.exchange import NoExchange
 from msolve.potentials.linear import LinearModel
@@ -110,10 +111,11 @@ def test_the_shipped_model_keeps_the_laws_in_bulk_slab_and_cluster(shape, period
     check_potential(model, x, np.full(len(x), 74), cell, np.array(periodic, dtype=bool), rng)
 
 
-@pytest.mark.parametrize("chunk", [40, 100_000])
+@pytest.mark.parametrize(("chunk", "kept"), [(40, 0), (40, 100_000), (100_000, 100_000)])
 @pytest.mark.parametrize("name", ["usual", "pairs only"])
-def test_closed_forms_are_the_derivatives_by_autograd(name, chunk, monkeypatch):
+def test_closed_forms_are_the_derivatives_by_autograd(name, chunk, kept, monkeypatch):
     monkeypatch.setitem(linear.CHUNK, "cpu", chunk)
+    monkeypatch.setattr(linear, "KEPT", kept)
     model = model_of(name)
     assert isinstance(model, ClosedForm) and isinstance(model, EdgeForm)
     rng = np.random.default_rng(4)
@@ -134,6 +136,25 @@ def test_closed_forms_are_the_derivatives_by_autograd(name, chunk, monkeypatch):
     )
     found = edge_products(model, vec, pair, numbers, n)(d)
     torch.testing.assert_close(found, products, rtol=0, atol=1e-13 * float(products.abs().max()))
+
+
+@pytest.mark.parametrize("kept", [0, 100_000])
+def test_a_linearisation_belongs_to_the_state_it_was_made_at(kept, monkeypatch):
+    monkeypatch.setattr(linear, "KEPT", kept)
+    model, rng = model_of("usual"), np.random.default_rng(10)
+    x, cell = block((2, 2, 1), rng)
+    pair, shift = find_edges(x, cell, [True] * 3, model.cutoff, np.ones(len(x), dtype=bool))
+    edges = Edges.from_numpy(pair, shift, np.full(len(x), 74), len(x))
+    y, w = torch.as_tensor(x), torch.as_tensor(rng.random(len(x)))
+    d = torch.as_tensor(rng.normal(size=x.shape))
+    product = model.linearise(y, edges, w)
+    before = product(d)
+    steps = [model.weighted_energy(y + s * 1e-5 * d, edges, w)[1] for s in (1, -1)]
+    torch.testing.assert_close(before, (steps[0] - steps[1]) / 2e-5, rtol=1e-6, atol=1e-5)
+    y += 0.1
+    y[0] += 0.2
+    w *= 2
+    torch.testing.assert_close(product(d), before, rtol=0, atol=0)
 
 
 def test_three_derivatives_are_continuous_at_knots_and_cutoff():

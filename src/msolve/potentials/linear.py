@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 CHUNK = {"cpu": 8_192, "cuda": 1_000_000}
 """Edges handled at once."""
 
+KEPT = 200_000
+"""Edges up to which all that Hessian products need of a state is kept, 1 kB for each; else it is computed anew."""
+
 
 class _At(NamedTuple):
     """What some sites are made of.
@@ -45,6 +48,28 @@ class _At(NamedTuple):
     monomials: torch.Tensor
     a: torch.Tensor
     A: torch.Tensor
+
+
+class _State(NamedTuple):
+    """What Hessian products need of some sites.
+
+    Attributes:
+        table: Their edges.
+        weight: Of the sites, shape ``(s,)``, or none.
+        at: See there.
+        by_A: Derivatives of the weighted energy by A, shape ``(s, n, k)``.
+        by_monomial: By monomials from degree 1 on, shape ``(m - 1, s, j)``.
+        along: By x through all that depends on it, shape ``(s, j)``.
+        bending: Its derivative by x, the densities held fixed, shape ``(s, j)``.
+    """
+
+    table: Dense
+    weight: torch.Tensor | None
+    at: _At
+    by_A: torch.Tensor
+    by_monomial: torch.Tensor
+    along: torch.Tensor
+    bending: torch.Tensor
 
 
 class LinearModel:
@@ -120,13 +145,19 @@ class LinearModel:
         self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Second derivative by the edge vectors, as a function of their change; see ``EdgeForm``."""
-        tables = list(self._within(vec, pair[0]))
+        vec = vec.clone()
+
+        def states() -> Iterator[tuple[torch.Tensor, _State]]:
+            for edges, table in self._within(vec, pair[0]):
+                yield edges, self._state(table, None)
+
+        kept = list(states()) if len(vec) <= KEPT else None
 
         def product(change: torch.Tensor) -> torch.Tensor:
             out = torch.zeros_like(change)
-            for edges, table in tables:
-                moved = self._products_of(table, _spread(change[edges], table), None)
-                out[edges] = moved.flatten(1)[:, table.place].T / self.cutoff**2
+            for edges, state in kept if kept is not None else states():
+                moved = self._product(state, _spread(change[edges], state.table))
+                out[edges] = moved.flatten(1)[:, state.table.place].T / self.cutoff**2
             return out
 
         return product
@@ -146,18 +177,23 @@ class LinearModel:
     def linearise(
         self, positions: torch.Tensor, edges: Edges, weight: torch.Tensor
     ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Hessian of Σ wᵢ εᵢ as a function of a direction; see ``ClosedForm``.
+        """Hessian of Σ wᵢ εᵢ as a function of a direction; see ``ClosedForm``."""
+        # The caller may go on to change its arrays.
+        y, factors = positions.clone(), weight.clone()
 
-        Nothing but the edges is kept, so that memory does not grow with the number of features.
-        """
+        def states() -> Iterator[tuple[slice, _State]]:
+            for part, table, w in self._tables(y, edges, factors):
+                yield part, self._state(table, w)
+
+        kept = list(states()) if edges.pair.shape[1] <= KEPT else None
 
         def product(direction: torch.Tensor) -> torch.Tensor:
-            out = positions.new_zeros(3, edges.n_local)
-            for part, table, w in self._tables(positions, edges, weight):
+            out = y.new_zeros(3, edges.n_local)
+            for part, state in kept if kept is not None else states():
                 i, j = edges.pair[:, part]
                 change = direction.index_select(0, j) - direction.index_select(0, i)
-                moved = self._products_of(table, _spread(change, table), w)
-                _to_atoms(out, moved / self.cutoff**2, table, j)
+                moved = self._product(state, _spread(change, state.table))
+                _to_atoms(out, moved / self.cutoff**2, state.table, j)
             return out.T
 
         return product
@@ -235,13 +271,23 @@ class LinearModel:
             by_u[axis] += (low * by_monomial[up]).sum(0)
         return energy, by_u
 
-    def _products_of(
-        self, table: Dense, du: torch.Tensor, weight: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Change of the derivatives by u with u, ``(3, s, j)``."""
-        at, n, densities = self._at(table, 2), self.basis.n_angular, self._densities
-        (g, g1, g2), monomials, low = at.g, at.monomials, at.monomials[: densities.n_low]
+    def _state(self, table: Dense, weight: torch.Tensor | None) -> _State:
+        at = self._at(table, 2)
         _, by_a, by_A = self._energy(at)
+        along, bending = at.phi[1], at.phi[2]
+        if weight is not None:
+            by_a, by_A = by_a * weight[:, None], by_A * weight[:, None, None]
+            along, bending = along * weight[:, None], bending * weight[:, None]
+        by_g, by_monomial = self._to_edges(at.g[0], at.monomials, by_a, by_A)
+        along = along + (at.g[1] * by_g).sum(0)
+        bending = bending + (at.g[2] * by_g).sum(0)
+        return _State(table, weight, at, by_A, by_monomial, along, bending)
+
+    def _product(self, state: _State, du: torch.Tensor) -> torch.Tensor:
+        """Change of the derivatives by u with u, ``(3, s, j)``."""
+        table, weight, at, densities = state.table, state.weight, state.at, self._densities
+        (g, g1, _), monomials, n = at.g, at.monomials, self.basis.n_angular
+        low = monomials[: densities.n_low]
         dx = 2 * (table.u * du).sum(0)
         dg, d_monomials = g1 * dx, torch.zeros_like(monomials)
         for axis, up in enumerate(densities.up):
@@ -249,18 +295,13 @@ class LinearModel:
         da = dg.sum(2).T
         dA = (_outer(dg[:n], monomials[1:]) + _outer(g[:n], d_monomials[1:])) @ densities.table.T
         d_by_a, d_by_A = self._curved(at, da, dA)
-        along, bending = at.phi[1], at.phi[2]
         if weight is not None:
-            by_a, by_A = by_a * weight[:, None], by_A * weight[:, None, None]
             d_by_a, d_by_A = d_by_a * weight[:, None], d_by_A * weight[:, None, None]
-            along, bending = along * weight[:, None], bending * weight[:, None]
-        by_g, by_monomial = self._to_edges(g, monomials, by_a, by_A)
         d_by_g, d_by_monomial = self._to_edges(g, monomials, d_by_a, d_by_A)
-        more_g, more = self._to_edges(dg, d_monomials, torch.zeros_like(by_a), by_A)
-        d_by_g, d_by_monomial = d_by_g + more_g, d_by_monomial + more
-        along = along + (g1 * by_g).sum(0)
-        d_along = (bending + (g2 * by_g).sum(0)) * dx + (g1 * d_by_g).sum(0)
-        out = 2 * du * along + 2 * table.u * d_along
+        more_g, more = self._to_edges(dg, d_monomials, torch.zeros_like(d_by_a), state.by_A)
+        d_along = state.bending * dx + (g1 * (d_by_g + more_g)).sum(0)
+        out = 2 * du * state.along + 2 * table.u * d_along
+        by_monomial, d_by_monomial = state.by_monomial, d_by_monomial + more
         d_low = d_monomials[: densities.n_low]
         for axis, up in enumerate(densities.up):
             out[axis] += (low * d_by_monomial[up] + d_low * by_monomial[up]).sum(0)
