@@ -232,8 +232,8 @@ def _load(file: Path) -> dict[str, torch.nn.Module]:
         from nequip.utils.global_state import set_global_state
     except ImportError as error:
         raise UnsupportedError(
-            "potential.kind = nequip: needs the package nequip, which cannot be imported "
-            f"({error}); install msolve[nequip], in an environment of its own beside mace-torch"
+            f"potential.kind = nequip: needs the package nequip, which cannot be imported ({error}); "
+            "install msolve[nequip], in an environment of its own (MSOLVE_MODELS=nequip environment/run ...)"
         ) from error
     from hydra.errors import HydraException
 

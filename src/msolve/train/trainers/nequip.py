@@ -64,7 +64,7 @@ def check(given: NequipTraining) -> None:
     except ImportError as error:
         raise UnsupportedError(
             f"model.kind = nequip: needs the packages nequip and nequip-allegro, which cannot be imported ({error}); "
-            "install msolve[nequip], in an environment of its own beside mace-torch"
+            "install msolve[nequip], in an environment of its own (MSOLVE_MODELS=nequip environment/run ...)"
         ) from error
 
 
