@@ -22,7 +22,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse, spatial
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import lsmr, splu
 
 from msolve.assemble import Assembly, full_atomistic
 from msolve.build import Setup, build, build_mesh, set_up
@@ -152,7 +152,7 @@ def best_approximation(setup: Setup, assembly: Assembly, reference: Reference, r
     missing = solution - lift_to(assembly, zero, t, full)
     crystal = setup.body.crystal
     i, j, _ = nearest_neighbour_bonds(
-        full.X, crystal.period, 1.05 * crystal.nearest_neighbour_distance
+        full.X, setup.body.period, 1.05 * crystal.nearest_neighbour_distance
     )
     inside = setup.body.shape.distance(full.X) < -rim
     kept = np.flatnonzero(inside[i] & inside[j])
@@ -164,11 +164,25 @@ def best_approximation(setup: Setup, assembly: Assembly, reference: Reference, r
     )
     A = difference @ _scalar_lift(assembly, full)
     right = difference @ missing
-    normal = (A.T @ A).tocsc()
-    # Nodes in the rim move no bond that counts; the shift keeps the factorisation from noticing.
-    shift = 1e-12 * normal.diagonal().max()
-    z = splu(normal + shift * sparse.identity(normal.shape[0], format="csc")).solve(A.T @ right)
+    if setup.body.gdim == 3:
+        z = _by_iteration(A, right)
+    else:
+        normal = (A.T @ A).tocsc()
+        # Nodes in the rim move no bond that counts; the shift keeps the factorisation from noticing.
+        shift = 1e-12 * normal.diagonal().max()
+        normal = normal + shift * sparse.identity(normal.shape[0], format="csc")
+        z = splu(normal).solve(A.T @ right)
     return float(np.linalg.norm(right - A @ z) / np.linalg.norm(difference @ _corrector(reference)))
+
+
+def _by_iteration(A: sparse.csr_matrix, right: Array) -> Array:
+    """Least squares without a factorisation, which would fill up in space; one column after another."""
+    length = np.sqrt(np.asarray(A.multiply(A).sum(axis=0)).ravel())
+    scale = 1 / np.where(length > 0, length, 1.0)
+    scaled = (A @ sparse.diags(scale)).tocsr()
+    found = [lsmr(scaled, b, atol=1e-6, btol=0.0, conlim=0.0, maxiter=5000) for b in right.T]
+    assert all(reason == 2 for _, reason, *_ in found)
+    return np.column_stack([scale * x for x, *_ in found])
 
 
 def _corrector(reference: Reference) -> Array:

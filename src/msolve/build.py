@@ -196,6 +196,7 @@ def _ball(setup: Setup, spacing: float, margin: float) -> MeshData:
             zones=zones,
             growth=given.growth,
             h_max=given.h_max if isinstance(given.h_max, float) else np.inf,
+            coarseness=given.coarseness,
         )
     except ValueError as error:
         raise CaseError([f"mesh: {error}"]) from error

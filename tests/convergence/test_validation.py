@@ -166,3 +166,22 @@ def test_a_model_learns_the_crack_tip_from_its_own_run(tmp_path):
     assert after["doubt"] < 0.3 * before["doubt"]
     errors = [sum(rms for rms, _ in row["by_load"]) for row in (before, after)]
     assert errors[1] < 0.95 * errors[0]
+
+
+@pytest.mark.slow
+def test_linear_tetrahedra_have_their_rate_around_a_hole_with_a_strong_far_field():
+    module = study("rates_3d")
+    rows = module.rates({1: (10.0, 12.5, 16.0)})
+    found = module.fits(rows)
+    assert -3.2 < found["P1 bqcf"] < -2.3
+    for row in rows:
+        assert row["best"] <= row["bqcf"] <= 2.5 * row["best"]
+
+
+@pytest.mark.slow
+def test_iterations_in_space_do_not_grow_with_the_ball():
+    module = study("rates_3d")
+    rows = module.iterations((35.0, 70.0))
+    for key in ("minimise", "krylov"):
+        small, large = (row[key] for row in rows)
+        assert large <= 1.5 * small

@@ -133,5 +133,13 @@ def test_balls_are_graded_and_named():
     wanted = 3.0 * np.maximum(away / 6, 1)
     for zone in (away < 6, (away > 8) & (away < 20)):
         assert (np.mean(edges, axis=0) / wanted)[zone].mean() == pytest.approx(1.0, rel=0.15)
+    coarse = ball_mesh(30.0, spacing=3.0, zones=[(np.zeros(3), 6.0)], growth=0.0, coarseness=2.0)
+    assert mesh_quality(coarse).smallest_angle > 10
+    corner = coarse.points[coarse.cells]
+    far = np.linalg.norm(corner.mean(axis=1), axis=1) > 14
+    edges = [
+        np.linalg.norm(corner[far, a] - corner[far, b], axis=1) for a in range(4) for b in range(a)
+    ]
+    assert np.mean(edges) == pytest.approx(6.0, rel=0.15)
     with pytest.raises(ValueError, match="reach the boundary"):
         ball_mesh(10.0, spacing=3.0, zones=[(np.zeros(3), 9.0)])

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +19,9 @@ TETRAHEDRON, TRIANGLE = 4, 2
 
 # HXT is fast and deterministic on one thread; sizes come from the field alone.
 HXT = 10
+STEEPEST = 0.7
+"""Growth of edges per distance from a zone where the mesh gets coarse at once."""
+
 LENGTHENED = 1.42
 """Mean edge that HXT makes, over the size that it is asked for (measured on graded balls)."""
 
@@ -31,6 +33,7 @@ def ball_mesh(
     zones: Sequence[tuple[Array, float]],
     growth: float = 1.0,
     h_max: float = np.inf,
+    coarseness: float = 1.0,
 ) -> MeshData:
     """A mesh of a ball around the origin. Rank-local; deterministic.
 
@@ -40,6 +43,7 @@ def ball_mesh(
         zones: Centres ``(3,)`` and radii of the fine zones [Å].
         growth: Exponent by which edges grow with the distance from the nearest zone, over its radius.
         h_max: Longest wanted edge [Å].
+        coarseness: Factor on edges beyond the zones, at least 1; approached at ``STEEPEST``.
 
     Raises:
         UnsupportedError: gmsh is missing.
@@ -56,13 +60,8 @@ def ball_mesh(
         fields = []
         for centre, reach in zones:
             size = gmsh.model.mesh.field.add("MathEval")
-            gmsh.model.mesh.field.setString(
-                size,
-                "F",
-                _formula(
-                    centre, reach, spacing / LENGTHENED, growth, min(h_max, radius) / LENGTHENED
-                ),
-            )
+            wanted = _formula(centre, reach, spacing, growth, min(h_max, radius), coarseness)
+            gmsh.model.mesh.field.setString(size, "F", f"({wanted})/{LENGTHENED!r}")
             fields.append(size)
         least = gmsh.model.mesh.field.add("Min")
         gmsh.model.mesh.field.setNumbers(least, "FieldsList", fields)
@@ -87,12 +86,23 @@ def ball_mesh(
     )
 
 
-def _formula(centre: Array, reach: float, spacing: float, growth: float, largest: float) -> str:
-    """Wanted edge length for gmsh: ``spacing`` in the zone, growing as a power of r / reach."""
+def _formula(
+    centre: Array, reach: float, spacing: float, growth: float, largest: float, coarseness: float
+) -> str:
+    """Wanted edge length for gmsh: ``spacing`` in the zone, growing as a power of r / reach beyond."""
     terms = "+".join(f"({axis}-({float(c)!r}))^2" for axis, c in zip("xyz", centre, strict=True))
-    # gmsh has no minimum and maximum; these are (a + b -+ |a - b|) / 2.
-    ratio = f"(Sqrt({terms})/{float(reach)!r})"
-    ratio = f"(({ratio}+1+Fabs({ratio}-1))/2)"
-    size = f"({float(spacing)!r}*{ratio}^{float(growth)!r})"
-    bound = float(largest) if math.isfinite(largest) else 1e9
-    return f"({size}+{bound!r}-Fabs({size}-{bound!r}))/2"
+    ratio = _larger(f"Sqrt({terms})/{float(reach)!r}", "1")
+    size = f"({float(coarseness * spacing)!r}*{ratio}^{float(growth)!r})"
+    if coarseness > 1:
+        slope = f"({float(spacing)!r}+{STEEPEST * float(reach)!r}*({ratio}-1))"
+        size = _smaller(size, slope)
+    return _smaller(size, repr(float(largest)))
+
+
+# gmsh has no minimum and maximum; these are (a + b -+ |a - b|) / 2.
+def _smaller(a: str, b: str) -> str:
+    return f"(({a}+{b}-Fabs({a}-{b}))/2)"
+
+
+def _larger(a: str, b: str) -> str:
+    return f"(({a}+{b}+Fabs({a}-{b}))/2)"
