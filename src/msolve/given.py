@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
+from numpy.typing import NDArray
 
 from msolve.config import (
     AnyPotential,
@@ -22,15 +23,33 @@ from msolve.config import (
 )
 from msolve.config import Potential as PotentialInput
 from msolve.crystal import Crystal, OrientedCrystal
-from msolve.errors import UNNAMED, CaseError, UnsupportedError
+from msolve.errors import UNNAMED, CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials import Potential, load_potential
 from msolve.potentials.blackbox import BlackBox, examined, with_noise
 from msolve.potentials.loading import pick_device
 from msolve.potentials.rest import relaxed_lattice
+from msolve.units import GPA
+
+SOFTEST, HARDEST = 0.01, 1500.0
+"""Bulk moduli that a potential may give [GPa]; solid helium has 0.03, diamond 443."""
 
 
 def potential_and_crystal(case: Case, local_rank: int | None) -> tuple[Potential, OrientedCrystal]:
-    """The potential, and the crystal that it holds at rest; of a black box the ranges are measured in it."""
+    """The potential, and the crystal that it holds at rest; of a black box the ranges are measured in it.
+
+    Raises:
+        CaseError: The potential cannot be loaded, or holds no such crystal.
+        UnsupportedError: Something it needs is missing.
+    """
+    try:
+        return _potential_and_crystal(case, local_rank)
+    except ConvergenceError as error:
+        # Nothing has been loaded yet: what fails here is the input.
+        told = str(error).removesuffix("; try smaller load steps")
+        raise CaseError([f"potential: {told}"]) from error
+
+
+def _potential_and_crystal(case: Case, local_rank: int | None) -> tuple[Potential, OrientedCrystal]:
     given = case.crystal
     names = given.elements if given.elements else (given.element,)
     declared = given_potential(case.potential, [str(e) for e in names], case.path(""), local_rank)
@@ -45,6 +64,29 @@ def potential_and_crystal(case: Case, local_rank: int | None) -> tuple[Potential
         # What it calls a virial is none: the lattice has to be found from energies.
         crystal = _crystal(given, known)
     return known, crystal
+
+
+def check_units(case: Case, model: Potential, C: NDArray[np.float64]) -> None:
+    """Refuse a bulk modulus that no solid has: most likely the potential is in other units than eV and Å.
+
+    Args:
+        case: The case; made-up potentials and flat crystals, which have units of their own, pass.
+        model: The potential, for its name.
+        C: Elastic constants, shape ``(3, 3, 3, 3)`` [eV/Å³].
+
+    Raises:
+        CaseError: It is far beyond any solid's.
+    """
+    if case.potential.kind == "toy" or case.crystal.structure == "triangular":
+        return
+    modulus = float(np.einsum("iijj", C)) / 9 / GPA
+    if not SOFTEST < modulus < HARDEST:
+        raise CaseError(
+            [
+                f"potential: with {model.name} the crystal has a bulk modulus of {modulus:.3g} GPa, and no solid's "
+                f"lies beyond {SOFTEST:g} to {HARDEST:g} GPa; is it in other units than eV and angstrom?"
+            ]
+        )
 
 
 def given_potential(

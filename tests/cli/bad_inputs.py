@@ -70,6 +70,7 @@ class Bad:
         files: Makes further files in the folder.
         words: The command line, ``DECK`` standing for the deck; by default that alone.
         base: The good deck.
+        code: The exit code.
     """
 
     group: str
@@ -80,6 +81,7 @@ class Bad:
     files: Callable[[Path], None] | None = None
     words: Sequence[str] = ("DECK",)
     base: dict[str, Any] = field(default_factory=lambda: GOOD)
+    code: int = 2
 
     def deck(self) -> bytes:
         """The input file."""
@@ -497,6 +499,162 @@ def _models() -> Iterator[Bad]:
     yield _value(group, "potential", {"kind": "kim", "model": "EAM_Nobody__MO_000000000000_000"})
 
 
+GAP = ROOT / "solver_configs" / "potentials" / "w_gap" / "w_gap.xml"
+GAPPED = {"potential": {"kind": "gap", "file": "other.xml"}}
+OWN = """
+import numpy as np
+import torch
+from ase.calculators.calculator import Calculator
+
+
+class Morse:
+    name, cutoff, reach, layers, exchange, device = "Morse", 6.0, 6.0, 1, False, "cpu"
+    numbers = frozenset({74})
+    gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
+
+    def site_energy(self, vec, pair, numbers, n_owned, halo):
+        r = vec.norm(dim=1)
+        bond = torch.exp(-2.8232 * (r - 3.032)) - 2 * torch.exp(-1.4116 * (r - 3.032))
+        end = (1 - ((r - 4.8) / 1.2).clamp(min=0) ** 2) ** 2
+        e = 0.5 * 0.9906 * bond * end
+        return torch.zeros(n_owned, dtype=vec.dtype).index_add(0, pair[0], e)
+
+
+class Half(Morse):
+    def site_energy(self, vec, pair, numbers, n_owned, halo):
+        return super().site_energy(vec.float(), pair, numbers, n_owned, halo)
+
+
+class Wrong(Morse):
+    def site_energy(self, vec, pair, numbers, n_owned, halo):
+        return super().site_energy(vec.float(), pair, numbers, n_owned, halo).double()
+
+
+class Nowhere(Morse):
+    cutoff = None
+
+
+class Extrapolates(Morse):
+    def site_energy(self, vec, pair, numbers, n_owned, halo):
+        near = vec.norm(dim=1).min() < 2.6
+        return super().site_energy(vec, pair, numbers, n_owned, halo) * (float("nan") if near else 1)
+
+
+class Extrapolating(Calculator):
+    implemented_properties = ["energy", "forces"]
+
+    def calculate(self, atoms, properties, changes):
+        self.results = {"energy": np.nan, "forces": np.full((len(atoms), 3), np.nan)}
+"""
+
+
+def _gap(change: Callable[[str], str]) -> Callable[[Path], None]:
+    return lambda folder: (folder / "other.xml").write_text(change(GAP.read_text())) and None
+
+
+def _scaled(radii: float = 1.0, energies: float = 1.0) -> Callable[[Path], None]:
+    """The good table in other units."""
+
+    def make(folder: Path) -> None:
+        lines = _potential(folder).splitlines()
+        n, rho, m, r, cutoff = lines[4].split()
+        lines[4] = f"{n} {rho} {m} {float(r) * radii:.8g} {float(cutoff) * radii:.8g}"
+        k = int(n)
+        for first, factor in ((6, energies), (6 + k + int(m), energies * radii)):
+            for line in range(first, first + k):
+                lines[line] = f"{float(lines[line]) * factor:.10g}"
+        _eam("\n".join(lines) + "\n")(folder)
+
+    return make
+
+
+def _packages() -> Iterator[Bad]:
+    """Models of other packages, and of the user's own."""
+    group = "Models of other packages"
+    yield Bad(group, "no GAP file", "gone.xml", {"potential": {"kind": "gap", "file": "gone.xml"}})
+    yield Bad(group, "prose for a GAP", "other.xml", GAPPED, files=_gap(lambda _: "Once\n"))
+    yield Bad(group, "a GAP cut off", "cut off", GAPPED, files=_gap(lambda text: text[:90000]))
+    yield Bad(
+        group, "another XML file", "no fitted GAP", GAPPED, files=_gap(lambda _: "<svg></svg>")
+    )
+    yield Bad(
+        group, "a GAP without some of its coefficients", "lacks some", GAPPED,
+        files=_gap(lambda text: re.sub(r'<sparseX i="3".*?</sparseX>', "", text, count=1, flags=re.S)),
+    )  # fmt: skip
+    yield Bad(
+        group, "a GAP with a coefficient that is no number", "lacks some", GAPPED,
+        files=_gap(lambda text: re.sub(r'alpha="[^"]*"', 'alpha="NaN"', text, count=1)),
+    )  # fmt: skip
+    yield Bad(
+        group, "a GAP without its file of sparse points", "beside it", GAPPED,
+        files=_gap(lambda text: text.replace("<gpCoordinates ", '<gpCoordinates sparseX_filename="x.sparseX" ')),
+    )  # fmt: skip
+    yield Bad(
+        group, "a GAP of another element", "crystal.element",
+        {"potential": {"kind": "gap", "file": str(GAP)}, "crystal.element": "Cu"},
+    )  # fmt: skip
+    lammps = {"kind": "lammps", "pair_style": "eam/alloy", "pair_coeff": ["* * other.eam.alloy W"]}
+    yield Bad(
+        group, "a table cut off, for LAMMPS", "other.eam.alloy", {"potential": lammps},
+        files=lambda folder: _eam(_potential(folder, cut=0.6))(folder),
+    )  # fmt: skip
+    yield Bad(
+        group, "a table of another element, for LAMMPS", "other.eam.alloy", {"potential": lammps},
+        files=lambda folder: _eam(_potential(folder, "Cu"))(folder),
+    )  # fmt: skip
+    copper = "EAM_Dynamo_Ackland_2003_W__MO_141627196590_005"
+    yield Bad(
+        group, "a KIM model of another element", "potential.model",
+        {"potential": {"kind": "kim", "model": copper}, "crystal.element": "Cu"},
+    )  # fmt: skip
+    yield _value(
+        group, "potential",
+        {"kind": "ase", "calculator": "ase.calculators.emt:EMT", "cutoff": "5.9 angstrom"},
+    )  # fmt: skip
+    sim = {"kind": "torchsim", "model": "torch_sim.models.mace:MaceModel", "cutoff": "10 angstrom"}
+    yield _value(group, "potential", {**sim, "arguments": {"model": "gone.model"}})
+    yield _value(group, "potential", {**sim, "model": "pathlib:Path"})
+    yield Bad(
+        group, "prose for a model of torch-sim", "cannot be made",
+        {"potential": {**sim, "arguments": {"model": "other.model"}}},
+        files=_mace(lambda: b"Once\n" * 9),
+    )  # fmt: skip
+    for name, what, says in (
+        ("Nothing", "a model of one's own that is not in its file", "no class"),
+        ("Half", "a model of one's own in float32", "float32"),
+        ("Wrong", "a model of one's own that is float32 inside", "differences"),
+        ("Nowhere", "a model of one's own without cutoff", "cutoff"),
+    ):
+        given = {"potential": {"kind": "own", "model": f"own.py:{name}"}}
+        yield Bad(group, what, says, given, files=_own)
+    relaxed = {**OTHER, "crystal.lattice_constant": "from_potential"}
+    yield Bad(
+        group, "a table in nanometres", "units (eV and angstrom)", relaxed, files=_scaled(0.1)
+    )
+    yield Bad(
+        group, "a table in kJ/mol", "other units than eV and angstrom", relaxed,
+        files=_scaled(energies=96.485),
+    )  # fmt: skip
+
+
+def _numbers() -> Iterator[Bad]:
+    """Models that give no numbers: at rest, and once a run is under way."""
+    group = "Energies and forces that are no numbers"
+    squeezed = {"load": {"kind": "affine", "strain": {"e11": "-10 %", "e22": "-10 %"}}}
+    yield Bad(
+        group, "under load", "not finite", files=_own, code=3,
+        changes={**squeezed, "potential": {"kind": "own", "model": "own.py:Extrapolates"}},
+    )  # fmt: skip
+    yield Bad(
+        group, "at rest, from a calculator", "not finite", files=_own,
+        changes={"potential": {"kind": "ase", "calculator": "own.py:Extrapolating", "cutoff": "4 angstrom"}},
+    )  # fmt: skip
+
+
+def _own(folder: Path) -> None:
+    (folder / "own.py").write_text(OWN)
+
+
 def _linear(folder: Path) -> None:
     import torch
 
@@ -649,6 +807,8 @@ CASES = tuple(
         _geometry,
         _conflicts,
         _models,
+        _packages,
+        _numbers,
         _meshes,
         _restarts,
         _rest,
@@ -723,9 +883,10 @@ HEADER = f"""# Messages
 
 <!-- Written by `python tests/cli/bad_inputs.py`; edit the messages in the code instead. -->
 
-What msolve says of inputs that it cannot run. Each of these {len(CASES)} cases ends with exit code 2 and one message on
-standard error, on one rank or several; `tests/cli/test_bad_input.py` feeds them all to the command. A problem is
-told as `key.path = value: what is wrong; what would do`, and all problems of a file at once."""
+What msolve says of inputs that it cannot run. Each of these {len(CASES)} cases ends with exit code 2 (3 where it says
+`not converged`) and one message on standard error, on one rank or several; `tests/cli/test_bad_input.py` feeds them
+all to the command. A problem is told as `key.path = value: what is wrong; what would do`, and all problems of a file
+at once."""
 
 
 def main() -> None:

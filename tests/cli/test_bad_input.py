@@ -57,7 +57,7 @@ def test_each_is_refused_with_one_message_and_code_2(alone, folder):
     assert len(bad_inputs.CASES) >= 60
     for case, seen, text in zip(bad_inputs.CASES, alone[0], told(alone, folder), strict=True):
         what = f"{case.group}: {case.name}: {seen}"
-        assert seen["code"] == 2, what
+        assert seen["code"] == case.code, what
         assert case.says in text, what
         assert "Traceback" not in seen["stderr"] + seen["stdout"], what
         assert text.count(" problem\n") + text.count(" problems\n") <= 1, what
@@ -77,6 +77,6 @@ def test_on_three_ranks_the_same_is_told_once(alone, folder, tmp_path):
     for case, expected, text, *seen in zip(
         bad_inputs.CASES, told(alone, folder), told(ranks, tmp_path), *ranks, strict=True
     ):
-        assert [each["code"] for each in seen] == [2, 2, 2], f"{case.name}: {seen}"
+        assert [each["code"] for each in seen] == [case.code] * 3, f"{case.name}: {seen}"
         assert text == expected, case.name
         assert not any(each["stderr"] + each["stdout"] for each in seen[1:]), case.name

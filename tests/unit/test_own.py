@@ -73,7 +73,7 @@ def test_a_right_one_is_let_through():
     ("model", "words"),
     [
         (object(), "no method site_energy"),
-        (NoCutoff(), "its attribute cutoff must be a int or float"),
+        (NoCutoff(), "its attribute cutoff must be a number"),
         (Incomplete(), "gives must hold gradient, hessian_product, site_energy too"),
         (Single(), r"\(4,\) of torch.float32 for 4 owned atoms; needs \(4,\) of torch.float64"),
         (InwardlySingle(), "is not what differences say"),

@@ -258,7 +258,7 @@ class BulkCell:
     def _chunks(self, F: Array) -> Iterator[tuple[slice, Shell]]:
         if len(F):
             shell = self._shell(_shell_factor(F))
-            step = max(1, CHUNK[torch.device(self.model.device).type] // len(shell.vectors))
+            step = max(1, CHUNK[torch.device(self.model.device).type] // max(1, len(shell.vectors)))
             for a in range(0, len(F), step):
                 yield slice(a, min(a + step, len(F))), shell
 

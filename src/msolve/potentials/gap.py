@@ -74,7 +74,9 @@ def read_gap(path: str | Path) -> GapFile:
     if not numbers - {0}:
         problems.append("names no elements in its descriptors (Z=, Z1=, species_Z=)")
     if problems:
-        raise CaseError([f"is a damaged GAP file: {problem}; {_GIVE}" for problem in problems])
+        raise CaseError(
+            [f"is a damaged GAP file: {problem}; {_GIVE}" for problem in dict.fromkeys(problems)]
+        )
     label = str(sparse.get("label") or path.stem)
     return GapFile(label, frozenset(numbers - {0}), parameters)
 

@@ -329,7 +329,7 @@ def _open() -> Any:
 
 def _told(message: str, key: str, command: str) -> Exception:
     """What LAMMPS says, as an error of msolve: input, missing part, or a state it cannot compute."""
-    text = " ".join(re.sub(r"\s*\(src?(/[^)]*\)|$)|Last input line:.*", "", message).split())
+    text = " ".join(re.sub(r"\s*\(src?(/[^)]*(\)|$)|$)|Last inp.*", "", message).split())
     text = text.removeprefix("ERROR: ").removeprefix("ERROR on proc 0: ")
     if command.startswith(("run", "change_box")):
         return ConvergenceError(f"LAMMPS gave up: {text}; try smaller load steps")

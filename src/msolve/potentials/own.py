@@ -27,6 +27,14 @@ ATTRIBUTES: dict[str, type | tuple[type, ...]] = {
 }
 NEEDS = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
+_KINDS: dict[type | tuple[type, ...], str] = {
+    str: "a string",
+    (int, float): "a number",
+    int: "a whole number",
+    bool: "True or False",
+    (set, frozenset): "a set",
+}
+
 _STEP = 1e-4  # [Å]
 _SLOPE = 1e-5
 """Accepted difference between the derivative and a difference, of the larger [-]; float32 fails it."""
@@ -60,8 +68,7 @@ def problems_of(model: Any) -> list[str]:
     problems = [f"has no method {n}" for n in ("site_energy",) if not hasattr(model, n)]
     for name, kind in ATTRIBUTES.items():
         if not isinstance(getattr(model, name, None), kind):
-            words = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            problems.append(f"its attribute {name} must be a {words}")
+            problems.append(f"its attribute {name} must be {_KINDS[kind]}")
     if problems:
         return problems
     if NEEDS - model.gives:

@@ -106,7 +106,7 @@ def _scaled_to_minimum(model: Potential, crystal: Crystal) -> Crystal:
     if len(inner) == 0:
         raise ConvergenceError(
             f"the energy of the crystal with {model.name} has no minimum within 15 % of the given "
-            "lattice constant; check structure, element and lattice constant"
+            "lattice constant; check structure, element, lattice constant and units (eV and angstrom)"
         )
     return crystal.scaled(float(scales[inner[np.argmin(np.abs(scales[inner] - 1))]]))
 
