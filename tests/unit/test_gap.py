@@ -101,7 +101,9 @@ def test_what_only_quip_notices_is_told_too(tmp_path):
     gap()
     text = FILE.read_text().replace("<descriptor>distance_2b", "<descriptor>distance_9b")
     (tmp_path / "x.xml").write_text(text)
-    with pytest.raises(CaseError, match="potential.file = x.xml: QUIP cannot read it: ") as error:
+    with pytest.raises(
+        CaseError, match=r"potential\.file = x\.xml: QUIP cannot read it: "
+    ) as error:
         load_gap(tmp_path / "x.xml")
     assert len(error.value.problems[0]) < 400
 
