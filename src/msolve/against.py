@@ -20,7 +20,7 @@ from msolve.build import Setup
 from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import CalculatorPotential
 from msolve.errors import ConvergenceError
-from msolve.estimate import Estimate, Estimator
+from msolve.estimate import Estimate, Estimator, Places
 from msolve.io.result import ComparisonResult
 from msolve.loads import Zero
 from msolve.methods import Solved
@@ -54,10 +54,11 @@ class FullModel:
     Args:
         setup: What the case means.
         assembly: The coupled problem.
+        whole: The model, if it has been made before.
     """
 
-    def __init__(self, setup: Setup, assembly: Assembly) -> None:
-        self._setup, self._assembly = setup, assembly
+    def __init__(self, setup: Setup, assembly: Assembly, whole: Assembly | None = None) -> None:
+        self._setup, self._assembly, self._whole = setup, assembly, whole
         case = setup.case
         default = "none" if isinstance(case.potential, CalculatorPotential) else "hessian"
         self.kind = case.estimate.kind or default
@@ -65,6 +66,8 @@ class FullModel:
     @cached_property
     def assembly(self) -> Assembly:
         """The model itself. Collective."""
+        if self._whole is not None:
+            return self._whole
         comm = self._assembly.problem.kinematics.unknowns.comm
         return full_atomistic(comm, self._setup.body, prefix="msolve_full_")
 
@@ -86,7 +89,7 @@ class FullModel:
         given = self._setup.case.compare
         return Estimator(self._assembly, self.assembly, rim=given.rim, tip_radius=given.tip_radius)
 
-    def estimate(self, z: PETSc.Vec, t: float, solved: Solved) -> tuple[Estimate, Array] | None:
+    def estimate(self, z: PETSc.Vec, t: float, solved: Solved) -> tuple[Estimate, Places] | None:
         """Estimated error of a coupled solution, and of each atom; ``None`` where there is none. Collective."""
         if not self._setup.case.coupled or self.kind == "none" or self.why_not is not None:
             return None

@@ -152,7 +152,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
         )
         setup = replace(_with_loads(case, body, slab, K_G), mesh=mesh)
         _check_voids(body)
-        _check_reach(setup)
+        check_reach(setup)
     return setup
 
 
@@ -250,7 +250,8 @@ def _with_loads(case: Case, body: Body, slab: Slab | None, K_G: float | None) ->
     return Setup(case, body, loads, "MPa*m^0.5", 1 / MPA_SQRT_M, slab, K_G)
 
 
-def _check_reach(setup: Setup) -> None:
+def check_reach(setup: Setup) -> None:
+    """Refuse cores that hold no atom, or need more around them than the body has; raises ``CaseError``."""
     if not setup.case.coupled:
         return
     body, regions = setup.body, setup.regions
@@ -338,6 +339,7 @@ def _mesh(setup: Setup) -> MeshData:
             matching_points=points,
             growth=given.growth,
             coarseness=given.coarseness,
+            finer=np.array([(*z.centre[:2], z.radius, z.size) for z in given.fine]).reshape(-1, 4),
             h_max=given.h_max if isinstance(given.h_max, float) else np.inf,
             slit=Slit(0.0, body.half_gap) if body.crack else None,
             seed=given.seed,

@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from petsc4py import PETSc
 
@@ -80,6 +81,19 @@ class Estimate:
     atoms: int
 
 
+class Places(NamedTuple):
+    """What is expected of each atom of the full model, the same on every rank.
+
+    Attributes:
+        error: Lifted minus exact position, shape ``(n, 3)`` [Å].
+        source: Where the error comes from: square of the force on each atom over the stiffness that holds it,
+            shape ``(n,)`` [eV]. An error spreads from there through the whole body.
+    """
+
+    error: Array
+    source: Array
+
+
 class Estimator:
     """Estimates for the states of one coupled problem.
 
@@ -103,7 +117,7 @@ class Estimator:
 
     def __call__(
         self, z: PETSc.Vec, t: float, solved: CoupledProblem, *, hessian: bool = True
-    ) -> tuple[Estimate, Array]:
+    ) -> tuple[Estimate, Places]:
         """Estimate the error of a solution.
 
         Args:
@@ -113,8 +127,7 @@ class Estimator:
             hessian: Whether to use the Hessian of the full model.
 
         Returns:
-            ``(estimate, d)``: numbers, and the expected error of each atom of the full model, lifted minus exact
-            position, shape ``(n, 3)`` [Å], the same on every rank.
+            Numbers, and what is expected of each atom of the full model.
         """
         full = self._full
         w = unknowns_of(full, lift_to(self._coupled, z, t, full), t)
@@ -126,8 +139,13 @@ class Estimator:
         if found is not None:
             step = found
         work = r.dot(step)
-        d = full.problem.gather(w + step, t) - full.problem.gather(w, t)
+        base = full.problem.gather(w, t)
+        d = full.problem.gather(w + step, t) - base
         coupling, discretisation = self._split(step)
+        scaled, held = full.preconditioner.matrix.getDiagonal(), r.duplicate()
+        scaled.sqrtabs()
+        held.pointwiseDivide(r, scaled)
+        source = ((full.problem.gather(w + held, t) - base) ** 2).sum(axis=1)
         return (
             Estimate(
                 kind="elasticity" if found is None else "hessian",
@@ -145,7 +163,7 @@ class Estimator:
                 products=products,
                 atoms=int(full.evaluated.sum()),
             ),
-            d,
+            Places(d, source),
         )
 
     def _newton(self, w: PETSc.Vec, t: float, r: PETSc.Vec) -> tuple[PETSc.Vec | None, int]:

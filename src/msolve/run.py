@@ -7,12 +7,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
 
+from msolve.adapt import adapt
 from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup, build, build_mesh, set_up
@@ -66,6 +68,12 @@ def run_case(
     ):
         with log.phase("crystal and potential"):
             setup = set_up(case, comm)
+        history = None
+        if case.adaptivity is not None and state is None:
+            with log.phase("refinement"):
+                adapted = adapt(setup, comm, _settings(case), log)
+            setup, history = adapted.setup, adapted.history
+            case = setup.case
         with log.phase("mesh"):
             mesh = None
             if case.coupled:
@@ -86,7 +94,13 @@ def run_case(
         if state is not None and state.iterations == 0:
             keeper.between_steps(finished, z)
         start = Start(z, finished, state is not None and state.iterations > 0)
-        return _solve_and_record(setup, assembly, start, recorder, keeper, log)
+        return _solve_and_record(setup, assembly, start, recorder, keeper, log, history)
+
+
+def _settings(case: Case) -> Settings:
+    return Settings(
+        tolerance=case.solver.gradient_tolerance, max_iterations=case.solver.max_iterations
+    )
 
 
 @dataclass(frozen=True)
@@ -111,14 +125,10 @@ def _solve_and_record(
     recorder: Recorder,
     keeper: Keeper,
     log: RunLog,
+    history: dict[str, Any] | None = None,
 ) -> Result:
     case, comm = setup.case, assembly.problem.kinematics.unknowns.comm
-    settings = Settings(
-        tolerance=case.solver.gradient_tolerance,
-        max_iterations=case.solver.max_iterations,
-        progress=log.progress,
-        watch=keeper.watch,
-    )
+    settings = dataclasses.replace(_settings(case), progress=log.progress, watch=keeper.watch)
     seconds = dict(log.seconds)
 
     def publish(steps: list[Step], comparison: ComparisonResult | None, done: bool) -> Result:
@@ -131,6 +141,7 @@ def _solve_and_record(
             material=setup.material(),
             steps=tuple(steps),
             comparison=comparison,
+            adaptivity=history,
             seconds={**seconds, **log.seconds},
             files=recorder.files,
         )
@@ -238,7 +249,7 @@ def _load_steps(
             fields = collect(assembly, z, t)
             recorder.write(index, fields)
             if estimated is not None and index == len(loads) - 1:
-                recorder.estimate(full.assembly, estimated[1], estimated[0])
+                recorder.estimate(full.assembly, estimated[1].error, estimated[0])
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
         step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
         told = None if estimated is None else dataclasses.asdict(estimated[0])

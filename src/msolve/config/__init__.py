@@ -38,10 +38,12 @@ from msolve.config.quantities import StressIntensity
 from msolve.config.reference import reference
 from msolve.config.regions import BallCore, BoxCore, CapsuleCore, Core, PolygonCore, RegionsInput
 from msolve.config.sections import (
+    Adaptivity,
     Compare,
     Coupling,
     CrystalInput,
     Domain,
+    FineZone,
     Handshake,
     Mesh,
     Orientation,
@@ -60,6 +62,7 @@ from msolve.config.training import Active, AnyCells, FileCells, Training
 
 __all__ = [
     "Active",
+    "Adaptivity",
     "AffineLoad",
     "AnyCells",
     "AnyPotential",
@@ -79,6 +82,7 @@ __all__ = [
     "Domain",
     "ExistingModel",
     "FileCells",
+    "FineZone",
     "GapPotential",
     "GapTraining",
     "Handshake",

@@ -16,6 +16,7 @@ from msolve.config.potentials import AnyPotential
 from msolve.config.problems import Problems
 from msolve.config.regions import RegionsInput
 from msolve.config.sections import (
+    Adaptivity,
     Compare,
     Coupling,
     CrystalInput,
@@ -55,6 +56,9 @@ class Case(Section):
     )
     estimate: Estimate = Field(
         default=Estimate(), description="Estimate of the error against the full atomistic model."
+    )
+    adaptivity: Adaptivity | None = Field(
+        default=None, description="Refinement until the estimated error is small enough."
     )
     output: Output = Field(default=Output(), description="What is written.")
 

@@ -33,6 +33,7 @@ def problems_of(case: Case) -> list[str]:
         *_load_problems(case),
         *_region_problems(case),
         *_size_problems(case),
+        *_refinement_problems(case),
     ]
 
 
@@ -245,4 +246,20 @@ def _size_problems(case: Case) -> list[str]:
     sizes = (mesh.spacing, mesh.h_max)
     if all(isinstance(size, float) for size in sizes) and sizes[0] > sizes[1]:  # type: ignore[operator]
         problems.append("mesh.h_max: must not be smaller than mesh.spacing")
+    return problems
+
+
+def _refinement_problems(case: Case) -> list[str]:
+    disc = case.domain is not None and case.domain.kind == "disc" and case.mesh.kind != "file"
+    problems = []
+    if case.mesh.fine and not disc:
+        problems.append("mesh.fine: only in discs whose mesh is made here")
+    if case.adaptivity is None:
+        return problems
+    if not case.coupled:
+        problems.append("adaptivity: nothing to refine with coupling.method = atomistic")
+    elif not disc:
+        problems.append("adaptivity: only discs whose mesh is made here can be refined")
+    if case.estimate.kind == "none":
+        problems.append("adaptivity: needs estimates; estimate.kind = hessian would do")
     return problems

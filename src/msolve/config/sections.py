@@ -20,6 +20,7 @@ from msolve.config.quantities import (
     LatticeLength,
     Miller,
     PetscOptions,
+    Point,
     PositiveLength,
     Spacing,
     Symbol,
@@ -100,6 +101,14 @@ class Domain(Section):
         return 3 if self.kind == "ball" else 2
 
 
+class FineZone(Section):
+    """A disc of the mesh with edges of a given length; beyond it they grow as everywhere."""
+
+    centre: Point = Field(description="Its centre.")
+    radius: PositiveLength = Field(description="Its radius.")
+    size: PositiveLength = Field(description="Longest wanted edge in it.")
+
+
 class Mesh(Section):
     """The finite-element mesh; not used by method `atomistic`."""
 
@@ -127,6 +136,10 @@ class Mesh(Section):
         "elements want 2 or 3.",
     )
     h_max: LargestSize = Field(default="unbounded", description="Longest edge.")
+    fine: tuple[FineZone, ...] = Field(
+        default=(),
+        description="Zones of a disc's mesh that are to be finer than its grading has them.",
+    )
     seed: Count = Field(
         default=0, description="Turns a free mesh without crack, so that several can be compared."
     )
@@ -218,6 +231,24 @@ class Estimate(Section):
     )
     largest: PositiveCount = Field(
         default=300_000, description="Atoms of the body above which nothing is estimated."
+    )
+
+
+class Adaptivity(Section):
+    """Refining core and mesh by the estimated error, until it is small enough or too dear. Discs only."""
+
+    total_h1: PositiveLength = Field(
+        description="Estimated error at which to stop: the H1 norm over all bonds inside the rim."
+    )
+    rounds: PositiveCount = Field(default=10, description="Problems that are solved at most.")
+    atoms: PositiveCount | None = Field(
+        default=None, description="Evaluated atoms above which to stop."
+    )
+    bulk: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="Share of the sources of the error that are marked in each round.",
     )
 
 

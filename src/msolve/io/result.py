@@ -121,6 +121,7 @@ class Result:
             ``surface_energy`` [J/m²], ``K_G`` [MPa√m]; the last two for cracks.
         steps: Load steps in order.
         comparison: Error against the full atomistic model, if it was asked for.
+        adaptivity: Why refinement stopped (``stopped``), and a row a round (``rounds``); ``None`` without it.
         seconds: Wall time of the run, by phase, the phases of the steps left out.
         files: Other files of the run, relative to ``result.json``.
     """
@@ -132,6 +133,7 @@ class Result:
     material: Mapping[str, Any]
     steps: tuple[Step, ...]
     comparison: ComparisonResult | None = None
+    adaptivity: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     files: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class Grading:
         growth: Exponent.
         h_max: Upper bound [Å].
         coarseness: Factor on all of that beyond the zones, approached at ``STEEPEST``.
+        finer: Further discs: centre, radius and edge length in each, left at ``STEEPEST``, shape ``(m, 4)`` [Å].
     """
 
     zones: tuple[Shape, ...]
@@ -55,6 +56,7 @@ class Grading:
     growth: float
     h_max: float
     coarseness: float = 1.0
+    finer: Array = field(default_factory=lambda: np.zeros((0, 4)))
 
     def __call__(self, points: Array) -> Array:
         """Wanted edge length at ``points`` ``(n, 2)``, shape ``(n,)`` [Å]."""
@@ -63,11 +65,19 @@ class Grading:
         wanted = self.coarseness * self.spacing * ratio**self.growth
         if self.coarseness > 1:
             wanted = np.minimum(wanted, self.spacing + STEEPEST * beyond.min(axis=1))
+        if len(self.finer):
+            away = np.linalg.norm(points[:, None] - self.finer[:, :2], axis=2) - self.finer[:, 2]
+            finer = self.finer[:, 3] + STEEPEST * np.maximum(away, 0.0)
+            wanted = np.minimum(wanted, np.maximum(finer.min(axis=1), self.spacing))
         return np.minimum(wanted, self.h_max)
 
     def scalar(self) -> Callable[[float, float], float]:
         """The same for one point, without arrays for discs: a mesh generator asks for it a million times."""
-        if self.coarseness > 1 or not all(isinstance(zone, Ball) for zone in self.zones):
+        if (
+            self.coarseness > 1
+            or len(self.finer)
+            or not all(isinstance(zone, Ball) for zone in self.zones)
+        ):
             return lambda x1, x2: float(self(np.array([[x1, x2]]))[0])
         discs = [
             (float(zone.centre[0]), float(zone.centre[1]), float(zone.radius))
@@ -102,6 +112,7 @@ def disc_mesh(
     growth: float = 1.5,
     h_max: float = np.inf,
     coarseness: float = 1.0,
+    finer: Array | None = None,
     slit: Slit | None = None,
     seed: int = 0,
 ) -> MeshData:
@@ -117,6 +128,7 @@ def disc_mesh(
         growth: Exponent by which edges grow with the distance from the nearest zone.
         h_max: Longest wanted edge [Å].
         coarseness: Factor on edges beyond the zones, at least 1; quadratic elements want 2 or 3.
+        finer: Discs with a given edge length: centre, radius, length, shape ``(m, 4)`` [Å].
         slit: A crack along -x1 from ``slit.x_tip``; on a matching mesh its tip lies in a zone.
         seed: Turns a mesh without crack that ignores the atoms, so that several can be compared.
 
@@ -129,7 +141,8 @@ def disc_mesh(
     triangles: IntArray
     shared: IntArray
     radii = np.array([_radius(zone) for zone in zones])
-    size = Grading(zones, radii, spacing, growth, h_max, coarseness)
+    finer = np.zeros((0, 4)) if finer is None else finer
+    size = Grading(zones, radii, spacing, growth, h_max, coarseness, finer)
     if matching_points is None:
         points = np.zeros((0, 2))
         triangles, shared = np.zeros((0, 3), np.int64), np.zeros((0, 2), np.int64)
