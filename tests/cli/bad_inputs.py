@@ -428,6 +428,24 @@ def _conflicts() -> Iterator[Bad]:
         group, "forces only, and an energy method", "bqcf",
         {"potential": BLACK_BOX, "coupling.method": "bgfc"},
     )  # fmt: skip
+    yield Bad(
+        group,
+        "refinement of all atoms",
+        "adaptivity: nothing to refine",
+        {"coupling.method": "atomistic", "adaptivity": {"total_h1": "0.01 angstrom"}},
+    )
+    yield Bad(
+        group,
+        "refinement without estimates",
+        "adaptivity: needs estimates",
+        {"estimate": {"kind": "none"}, "adaptivity": {"total_h1": "0.01 angstrom"}},
+    )
+    yield Bad(
+        group,
+        "refinement in a body of too many atoms",
+        "adaptivity: no error can be estimated",
+        {"estimate": {"largest": 10}, "adaptivity": {"total_h1": "0.01 angstrom"}},
+    )
 
 
 def _models() -> Iterator[Bad]:

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Refinement by the estimated error: marks, finer zones, grown cores, and a whole run that meets its tolerance."""
+
+import itertools
+from pathlib import Path
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+
+from msolve.adapt import _fine_zones, _larger, _marked
+from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict
+from msolve.io.meshes import disc_mesh
+from msolve.regions import Ball
+from msolve.run import run_case
+
+TOLERANCE = 0.001
+
+
+def test_marks_are_the_fewest_that_hold_the_share():
+    rng = np.random.default_rng(0)
+    places, source = rng.normal(size=(50, 2)), rng.random(50) ** 4
+    marked = _marked(places, source, 0.6)
+    chosen = np.isin(places[:, 0], marked[:, 0])
+    assert source[chosen].sum() >= 0.6 * source.sum()
+    assert source[chosen].sum() - source[chosen].min() < 0.6 * source.sum()
+    assert source[chosen].min() >= source[~chosen].max()
+
+
+def test_finer_zones_cover_what_is_marked_with_half_the_edges():
+    rng = np.random.default_rng(1)
+    places = rng.uniform(-60, 60, (40, 2))
+    length = rng.uniform(6.0, 25.0, 40)
+    zones = _fine_zones(places, length, near=2.7)
+    assert 1 < len(zones) <= 40
+    centre = np.array([zone.centre[:2] for zone in zones])
+    for place, edge in zip(places, length, strict=True):
+        inside = np.linalg.norm(centre - place, axis=1) <= [zone.radius for zone in zones]
+        assert min(z.size for z, there in zip(zones, inside, strict=True) if there) <= 0.5 * edge
+    assert _fine_zones(np.zeros((0, 2)), np.zeros(0), 2.7) == []
+
+
+def test_meshes_are_finer_where_they_are_asked_to_be():
+    given = {"spacing": 2.7, "zones": [Ball((0.0, 0.0, 0.0), 10.0)], "growth": 1.5}
+    finer = np.array([[50.0, 20.0, 10.0, 4.0]])
+    longest = []
+    for zones in (None, finer):
+        mesh = disc_mesh(90.0, finer=zones, **given)
+        corners = mesh.points[mesh.cells]
+        edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+        away = np.linalg.norm(corners.mean(axis=1) - finer[0, :2], axis=1)
+        longest.append(edges[np.argsort(away)[:20]].max())
+    assert longest[0] > 12.0 and longest[1] < 7.0
+
+
+@pytest.mark.parametrize(
+    "core",
+    [
+        BallCore(radius="5 angstrom"),
+        CapsuleCore(
+            shape="capsule", start=["-5 angstrom", 0], end=["5 angstrom", 0], radius="4 angstrom"
+        ),
+        BoxCore(shape="box", low=["-3 angstrom", "-2 angstrom"], high=["3 angstrom", "2 angstrom"]),
+        PolygonCore(
+            shape="polygon",
+            corners=[
+                [0, "4 angstrom"],
+                ["-4 angstrom", "-3 angstrom"],
+                ["4 angstrom", "-3 angstrom"],
+            ],
+        ),
+    ],
+    ids=lambda core: core.shape,
+)
+def test_every_core_grows(core):
+    rng = np.random.default_rng(2)
+    X = np.column_stack([rng.uniform(-15, 15, (500, 2)), np.zeros(500)])
+    before, after = core.region().distance(X), _larger(core, 1.5).region().distance(X)
+    inside = before < 0
+    assert (after[inside] < 0).all()
+    assert 0.3 < (before - after)[before > 0].min() and (before - after).max() < 1.5 * 2**0.5 + 1e-9
+
+
+def given(folder, **changes):
+    """A micro-crack of three removed atoms in the triangular lattice."""
+    where = [["-0.97 angstrom", 0], [0, 0], ["0.97 angstrom", 0]]
+    case = {
+        "crystal": {
+            "structure": "triangular",
+            "element": "H",
+            "orientation": {"x1": [1, 0, 0], "x3": [0, 0, 1]},
+        },
+        "potential": {"kind": "toy"},
+        "domain": {"radius": "30 angstrom"},
+        "regions": {"core_radius": "2.5 angstrom", "blend": "2 angstrom"},
+        "mesh": {"growth": 1.5},
+        "defect": {"kind": "vacancy", "positions": where},
+        "load": {"kind": "affine", "F": [[1, 0.01, 0], [0, 1.02, 0], [0, 0, 1]]},
+        "compare": {"atomistic": True, "rim": "2 angstrom", "tip_radius": "4 angstrom"},
+        "solver": {"stability": False},
+        "output": {
+            "directory": str(folder), "pictures": False, "fields": False, "atoms": False
+        },
+    }  # fmt: skip
+    return case_from_dict(case | changes, folder=Path())
+
+
+def test_a_run_refines_itself_until_it_is_close_enough(tmp_path):
+    wanted = {"total_h1": f"{TOLERANCE} angstrom"}
+    result = run_case(given(tmp_path, adaptivity=wanted), MPI.COMM_WORLD)
+    rounds = result.adaptivity["rounds"]
+    assert result.adaptivity["stopped"] == "the estimated error is small enough"
+    errors = [row["total_h1"] for row in rounds]
+    assert len(errors) > 1 and errors[0] > 2 * TOLERANCE and errors[-1] <= TOLERANCE
+    assert all(a > b for a, b in itertools.pairwise(errors))
+    assert rounds[-1]["evaluated_atoms"] > rounds[0]["evaluated_atoms"]
+    # The full model agrees, and the input of the last round is what the result holds.
+    assert result.comparison.total_h1 == pytest.approx(errors[-1], rel=0.1)
+    assert result.case["adaptivity"] is None and result.case["regions"]["cores"]
+    again = run_case(case_from_dict(dict(result.case), folder=Path()), MPI.COMM_WORLD)
+    assert again.steps[-1].unknowns == rounds[-1]["unknowns"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"), [({"rounds": 2}, "rounds"), ({"atoms": 10}, "adaptivity.atoms")]
+)
+def test_a_run_stops_refining_where_it_is_told(limit, why, tmp_path):
+    wanted = {"total_h1": "1e-6 angstrom", **limit}
+    compare = {"rim": "2 angstrom", "tip_radius": "4 angstrom"}
+    result = run_case(given(tmp_path, adaptivity=wanted, compare=compare), MPI.COMM_WORLD)
+    assert why in result.adaptivity["stopped"]
+    assert len(result.adaptivity["rounds"]) == limit.get("rounds", 1)
+    assert result.status == "converged"
