@@ -26,7 +26,7 @@ from common import (
 from matplotlib.figure import Figure
 
 RADIUS, HOLE, STRAIN, RIM = 60.0, 3.5, 0.02, 8.0
-CORES = {1: (8.0, 10.0, 12.5, 16.0, 20.0), 2: (8.0, 10.0, 12.5, 16.0)}
+CORES = {degree: (8.0, 10.0, 12.5, 16.0) for degree in (1, 2)}
 """Radii of the core by degree [Å]; the blend is three quarters of that."""
 BLEND = 0.75
 MESHES = {
