@@ -23,6 +23,7 @@ from msolve.potentials.nequip import undisturbed
 
 MODELS = {
     "NequIP": measure.DECKS / "potentials/w_nequip/w_nequip.ckpt",
+    "Allegro": measure.DECKS / "potentials/w_allegro/w_allegro.ckpt",
 }
 
 
