@@ -3,7 +3,8 @@
 """Every sort of potential that the present environment has: what it says of itself, and how fast it is on one core.
 
 Renews the table in docs/potentials.md; rows of models whose package is in another environment stay as they are
-(``MSOLVE_MODELS=nequip environment/run python benchmarks/models.py`` renews those).
+(``MSOLVE_MODELS=nequip environment/run python benchmarks/models.py`` renews those). Beginnings of names as
+arguments renew only these rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -122,13 +124,15 @@ def measured(given: Model) -> Row | None:
     }
 
 
-def study(quick: bool = False) -> list[Row]:
-    """Rows of all models that are here."""
+def study(quick: bool = False, only: Sequence[str] = ()) -> list[Row]:
+    """Rows of all models that are here, or of those whose names begin so."""
     keep_freed_memory()
     torch.set_num_threads(1)
     rows = []
     for given in MODELS:
         if quick and given.name not in ("EAM table (W)", "SNAP, OpenKIM (Mo)"):
+            continue
+        if only and not given.name.startswith(tuple(only)):
             continue
         row = measured(given)
         if row is not None:
@@ -155,7 +159,7 @@ def draw(rows: list[Row]) -> object:
 
 def main() -> None:
     """Measure and publish."""
-    rows = study("--quick" in sys.argv)
+    rows = study("--quick" in sys.argv, [word for word in sys.argv[1:] if word[0] != "-"])
     known = json.loads(RECORD.read_text())["rows"] if RECORD.is_file() else []
     new = {row["name"]: row for row in rows}
     order = [given.name for given in MODELS]
