@@ -60,8 +60,8 @@ def ball_mesh(
         fields = []
         for centre, reach in zones:
             size = gmsh.model.mesh.field.add("MathEval")
-            wanted = _formula(centre, reach, spacing, growth, min(h_max, radius), coarseness)
-            gmsh.model.mesh.field.setString(size, "F", f"({wanted})/{LENGTHENED!r}")
+            asked = (spacing / LENGTHENED, growth, min(h_max, radius) / LENGTHENED)
+            gmsh.model.mesh.field.setString(size, "F", _formula(centre, reach, *asked, coarseness))
             fields.append(size)
         least = gmsh.model.mesh.field.add("Min")
         gmsh.model.mesh.field.setNumbers(least, "FieldsList", fields)
@@ -89,12 +89,12 @@ def ball_mesh(
 def _formula(
     centre: Array, reach: float, spacing: float, growth: float, largest: float, coarseness: float
 ) -> str:
-    """Wanted edge length for gmsh: ``spacing`` in the zone, growing as a power of r / reach beyond."""
+    """Edge length to ask gmsh for: ``spacing`` in the zone, growing as a power of r / reach beyond."""
     terms = "+".join(f"({axis}-({float(c)!r}))^2" for axis, c in zip("xyz", centre, strict=True))
     ratio = _larger(f"Sqrt({terms})/{float(reach)!r}", "1")
     size = f"({float(coarseness * spacing)!r}*{ratio}^{float(growth)!r})"
     if coarseness > 1:
-        slope = f"({float(spacing)!r}+{STEEPEST * float(reach)!r}*({ratio}-1))"
+        slope = f"({float(spacing)!r}+{STEEPEST * float(reach) / LENGTHENED!r}*({ratio}-1))"
         size = _smaller(size, slope)
     return _smaller(size, repr(float(largest)))
 
