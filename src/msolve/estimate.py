@@ -231,12 +231,11 @@ def _space_in_full(coupled: Assembly, full: Assembly) -> PETSc.Mat:
     follows[match] = False
     here = whole.owned_atoms
     interpolation = interpolation_matrix(kinematics.space, full.X, here, follows)
-    rows = np.searchsorted(here, match)
-    mine = (rows < len(here)) & (here[np.minimum(rows, len(here) - 1)] == match)
+    mine = np.isin(match, here)
     components = kinematics.unknowns.components
     chosen = block_matrix(
         kinematics.unknowns.comm,
-        rows[mine],
+        np.searchsorted(here, match[mine]),
         kinematics.unknowns.atom[free[mine]],
         np.ones(int(mine.sum())),
         len(here),
