@@ -46,6 +46,12 @@ def eam4():
 
 
 @functools.cache
+def smooth():
+    """Tungsten by polynomials: where the knots of a table would show in differences."""
+    return load_potential(EAM4.parent / "w_linear/w_linear.linear", "linear")
+
+
+@functools.cache
 def silicon():
     return load_potential(EAM4.parent / "si_sw.sw", "sw")
 

@@ -192,7 +192,7 @@ def test_freed_memory_can_be_kept():
 def test_unknown_elements_and_kinds_are_named():
     with pytest.raises(UnsupportedError, match=r"\[1\].*\[6\]"):
         cluster_energy(toy_eam(), np.zeros((1, 3)), [6], np.eye(3), [False] * 3)
-    with pytest.raises(CaseError, match=r"potential.kind = spam.*eam, mace,.* toy"):
+    with pytest.raises(CaseError, match=r"potential.kind = spam.*eam, linear, mace,.* toy"):
         load_potential("x", "spam")
     with pytest.raises(CaseError, match=r"potential.device = tpu"):
         load_potential("", "toy", device="tpu")
