@@ -66,10 +66,11 @@ def process(words: Sequence[str]) -> tuple[float, float]:
 
 
 def msolve(deck: str, *overrides: str, ranks: int = 1) -> Run:
-    """Run a deck of solver_configs with some keys changed; nothing is compared or drawn unless asked for."""
+    """Run a deck of solver_configs with some keys changed; nothing is compared, estimated or drawn unless asked for."""
     with tempfile.TemporaryDirectory() as folder:
         keys = [
             "compare.atomistic=false",
+            "estimate.kind=none",
             "output.pictures=false",
             "output.fields=false",
             "output.atoms=false",
