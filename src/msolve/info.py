@@ -164,6 +164,8 @@ def _result(path: Path) -> About:
             rows["estimated error"] = (
                 f"{told['total_h1']:.3g} Å in all, {told['tip_h1']:.2g} Å near the defect (H1 norm)"
             )
+        for name, one in (last.get("quantities") or {}).items():
+            rows[name] = quantity_told(one)
     if data["comparison"] is not None:
         error = data["comparison"]
         rows["error"] = (
@@ -173,6 +175,17 @@ def _result(path: Path) -> About:
     rows["time"] = f"{seconds:.1f} s on {_ranks(data['ranks'])}"
     rows["msolve"] = data["versions"]["msolve"]
     return About("result of a run", rows, [_step(step) for step in steps])
+
+
+def quantity_told(one: Mapping[str, Any]) -> str:
+    """A quantity of a load step in words."""
+    line = f"{one['value']:.6g} {one['unit']}"
+    if one["expected"] is None:
+        return line if one["meant"] == "computed" else f"{line}, nothing known of the full model's"
+    if one["interval"] is None:
+        return f"{line}, full model about {one['expected']:.6g}"
+    low, high = one["interval"]
+    return f"{line}, full model {one['expected']:.6g} ± {(high - low) / 2:.1g} ({one['meant']})"
 
 
 def _training_report(data: Mapping[str, Any]) -> About:

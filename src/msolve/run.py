@@ -21,6 +21,7 @@ from msolve.build import Setup, build, build_mesh, set_up
 from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.config import Case
 from msolve.estimate import Estimate
+from msolve.goals import Goals, check_quantities, told
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
 from msolve.io.result import RESULT, ComparisonResult, Result, Step, versions, write_result
@@ -68,6 +69,7 @@ def run_case(
     ):
         with log.phase("crystal and potential"):
             setup = set_up(case, comm)
+            check_quantities(setup)
         history = None
         if case.adaptivity is not None and state is None:
             with log.phase("refinement"):
@@ -154,8 +156,11 @@ def _solve_and_record(
     full = FullModel(setup, assembly)
     if case.coupled and full.kind != "none" and full.why_not is not None:
         log.say(f"errors are not estimated: {full.why_not}")
+    goals = Goals(setup, assembly, full)
+    if goals.why_not is not None:
+        log.say(f"quantities are not told: {goals.why_not}")
     steps, fields = _load_steps(
-        setup, assembly, full, start, settings, recorder, keeper, log, publish
+        setup, assembly, full, goals, start, settings, recorder, keeper, log, publish
     )
     log.seconds.clear()
     comparison, reference = None, None
@@ -180,6 +185,7 @@ def _solve_and_record(
 def check_case(case: Case, comm: MPI.Comm) -> str:
     """Validate a case against its potential and mesh and tell how large it is; solves nothing. Collective."""
     setup = set_up(case, comm)
+    check_quantities(setup)
     mesh = build_mesh(setup, comm) if case.coupled else None
     assembly = build(setup, mesh, comm)
     kinematics = assembly.problem.kinematics
@@ -213,6 +219,7 @@ def _load_steps(
     setup: Setup,
     assembly: Assembly,
     full: FullModel,
+    goals: Goals,
     start: Start,
     settings: Settings,
     recorder: Recorder,
@@ -245,6 +252,10 @@ def _load_steps(
                 solved, eigenvalue = stabilise(assembly, case, z, t, settings, solved)
         with log.phase("estimate"):
             estimated = full.estimate(z, t, solved)
+        numbers = None
+        if case.quantities:
+            with log.phase("quantities"):
+                numbers = goals(z, t)
         with log.phase("output"):
             fields = collect(assembly, z, t)
             recorder.write(index, fields)
@@ -252,11 +263,21 @@ def _load_steps(
                 recorder.estimate(full.assembly, estimated[1].error, estimated[0])
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
         step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
-        told = None if estimated is None else dataclasses.asdict(estimated[0])
-        steps.append(dataclasses.replace(step, potential_seconds=potential, estimate=told))
+        steps.append(
+            dataclasses.replace(
+                step,
+                potential_seconds=potential,
+                estimate=None if estimated is None else dataclasses.asdict(estimated[0]),
+                quantities=None
+                if numbers is None
+                else {name: goal.told() for name, goal in numbers.items()},
+            )
+        )
         log.step(steps[-1])
         if estimated is not None:
             log.say(_told(estimated[0]))
+        if numbers is not None:
+            log.say(told(numbers))
         keeper.between_steps(steps, z)
         publish(steps, None, False)
         keeper.watch_for_signals()

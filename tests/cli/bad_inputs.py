@@ -446,6 +446,61 @@ def _conflicts() -> Iterator[Bad]:
         "adaptivity: no error can be estimated",
         {"estimate": {"largest": 10}, "adaptivity": {"total_h1": "0.01 angstrom"}},
     )
+    yield from _quantities()
+
+
+def _quantities() -> Iterator[Bad]:
+    group = "Quantities"
+    K = {"kind": "stress_intensity", "inner": "10 angstrom", "outer": "30 angstrom"}
+    crack = {**CRACK, "load": {"kind": "k_field", "K": "0.01 MPa*m^0.5"}}
+
+    def asked(*of: dict[str, Any], **others: Any) -> dict[str, Any]:
+        return {"quantities": list(of), **others}
+
+    yield Bad(group, "an unknown quantity", "quantities.0.kind", asked({"kind": "temperature"}))
+    yield Bad(
+        group,
+        "a quantity without its place",
+        "quantities.0.at",
+        asked({"kind": "displacement", "direction": [0, 1, 0]}),
+    )
+    yield Bad(
+        group,
+        "a direction of nothing",
+        "quantities.0.direction",
+        asked({"kind": "displacement", "at": [0, 0], "direction": [0, 0, 0]}),
+    )
+    yield Bad(group, "K without a crack", "quantities.0.kind = stress_intensity", asked(K))
+    yield Bad(
+        group,
+        "two quantities of one name",
+        "quantities.1.name = energy",
+        asked({"kind": "energy"}, {"kind": "energy"}),
+    )
+    yield Bad(
+        group,
+        "a ring beyond the body",
+        "quantities.0.outer = 80 angstrom",
+        asked(K | {"outer": "80 angstrom"}, **crack),
+    )
+    yield Bad(
+        group,
+        "a ring turned inside out",
+        "quantities.1.outer = 5 angstrom",
+        asked(K, K | {"outer": "5 angstrom", "name": "K2"}, **crack),
+    )
+    yield Bad(
+        group,
+        "an atom outside the body",
+        "quantities.0.at: (90, 0) angstrom lies outside",
+        asked({"kind": "displacement", "at": ["90 angstrom", 0], "direction": [0, 1, 0]}),
+    )
+    yield Bad(
+        group,
+        "an opening outside the body",
+        "quantities.0.behind: (-90, 0) angstrom lies outside",
+        asked({"kind": "opening", "behind": "90 angstrom"}, **crack),
+    )
 
 
 def _models() -> Iterator[Bad]:

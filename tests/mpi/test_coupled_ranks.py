@@ -24,6 +24,11 @@ SMALL = {
     "output.pictures": "false",
     "output.fields": "false",
 }
+QUANTITIES = (
+    "[{kind: energy}, {kind: stress_intensity, inner: 8 angstrom, outer: 28 angstrom},"
+    " {kind: stress_intensity, mode: I, inner: 8 angstrom, outer: 28 angstrom}, {kind: opening, behind: 9 angstrom},"
+    " {kind: displacement, at: [0 angstrom, 15 angstrom], direction: [0, 1, 0]}]"
+)
 ENERGY = 1e-9  # relative
 DISPLACEMENT = 1e-7  # [Å]; files hold positions to 1e-9
 
@@ -86,12 +91,12 @@ def test_bodies_in_space_and_multilattices_are_the_same_on_three_ranks(deck, tmp
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    return run(1, tmp_path_factory.mktemp("one"))
+    return run(1, tmp_path_factory.mktemp("one"), quantities=QUANTITIES)
 
 
 @pytest.mark.parametrize("n_ranks", [2, 3, 4])
 def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
-    result, positions = run(n_ranks, tmp_path)
+    result, positions = run(n_ranks, tmp_path, quantities=QUANTITIES)
     step, expected = result["steps"][0], one[0]["steps"][0]
     assert step["unknowns"] == expected["unknowns"]
     assert step["energy"] == pytest.approx(expected["energy"], rel=ENERGY)
@@ -103,6 +108,14 @@ def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     for name in ("elasticity_norm", "energy_norm", "total_h1", "coupling", "discretisation"):
         assert step["estimate"][name] == pytest.approx(expected["estimate"][name], rel=1e-6), name
     assert step["estimate"]["total_h1"] == pytest.approx(error["total_h1"], rel=0.05)
+    assert list(step["quantities"]) == ["energy", "K", "K_I", "opening", "displacement"]
+    for name, number in step["quantities"].items():
+        before = expected["quantities"][name]
+        for key in ("value", "expected", "adjoint"):
+            assert number[key] == pytest.approx(before[key], rel=1e-6, abs=1e-8), (name, key)
+        assert number["interval"] == pytest.approx(before["interval"], rel=1e-7), name
+    error = step["quantities"]["energy"]["value"] - step["quantities"]["energy"]["expected"]
+    assert result["comparison"]["energy_error"] == pytest.approx(error, rel=1e-3)
 
 
 def test_ranks_that_evaluate_for_others_change_nothing(one, tmp_path):

@@ -35,6 +35,16 @@ from msolve.config.potentials import (
     TorchSimPotential,
 )
 from msolve.config.quantities import StressIntensity
+from msolve.config.quantities_of_interest import (
+    AnyAsked,
+    DisplacementAsked,
+    EnergyAsked,
+    EnergyReleaseAsked,
+    OpeningAsked,
+    RingAsked,
+    StressIntensityAsked,
+    names_of,
+)
 from msolve.config.reference import reference
 from msolve.config.regions import BallCore, BoxCore, CapsuleCore, Core, PolygonCore, RegionsInput
 from msolve.config.sections import (
@@ -64,6 +74,7 @@ __all__ = [
     "Active",
     "Adaptivity",
     "AffineLoad",
+    "AnyAsked",
     "AnyCells",
     "AnyPotential",
     "AnyTraining",
@@ -79,7 +90,10 @@ __all__ = [
     "Coupling",
     "CrystalInput",
     "Defect",
+    "DisplacementAsked",
     "Domain",
+    "EnergyAsked",
+    "EnergyReleaseAsked",
     "ExistingModel",
     "FileCells",
     "FineZone",
@@ -94,15 +108,18 @@ __all__ = [
     "MaceTraining",
     "Mesh",
     "NequipTraining",
+    "OpeningAsked",
     "Orientation",
     "Output",
     "OwnPotential",
     "PolygonCore",
     "Potential",
     "RegionsInput",
+    "RingAsked",
     "Solver",
     "Strain",
     "StressIntensity",
+    "StressIntensityAsked",
     "TorchSimPotential",
     "TractionInput",
     "Training",
@@ -110,6 +127,7 @@ __all__ = [
     "is_training",
     "load_case",
     "load_training",
+    "names_of",
     "reference",
     "training_from_dict",
 ]

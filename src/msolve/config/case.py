@@ -14,6 +14,7 @@ from msolve.config.defects import Defect
 from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
 from msolve.config.potentials import AnyPotential
 from msolve.config.problems import Problems
+from msolve.config.quantities_of_interest import AnyAsked
 from msolve.config.regions import RegionsInput
 from msolve.config.sections import (
     Adaptivity,
@@ -59,6 +60,9 @@ class Case(Section):
     )
     adaptivity: Adaptivity | None = Field(
         default=None, description="Refinement until the estimated error is small enough."
+    )
+    quantities: tuple[AnyAsked, ...] = Field(
+        default=(), description="Numbers to tell after each load step, with their errors."
     )
     output: Output = Field(default=Output(), description="What is written.")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from msolve.config.loads import BoundaryLoad, KFieldLoad
 from msolve.config.potentials import AnyPotential, OwnPotential, Potential
+from msolve.config.quantities_of_interest import OpeningAsked, RingAsked, names_of
 
 if TYPE_CHECKING:
     from msolve.config.case import Case
@@ -34,6 +35,7 @@ def problems_of(case: Case) -> list[str]:
         *_region_problems(case),
         *_size_problems(case),
         *_refinement_problems(case),
+        *_quantity_problems(case),
     ]
 
 
@@ -262,4 +264,19 @@ def _refinement_problems(case: Case) -> list[str]:
         problems.append("adaptivity: only discs whose mesh is made here can be refined")
     if case.estimate.kind == "none":
         problems.append("adaptivity: needs estimates; estimate.kind = hessian would do")
+    return problems
+
+
+def _quantity_problems(case: Case) -> list[str]:
+    names, problems = names_of(case.quantities), []
+    for k, one in enumerate(case.quantities):
+        if isinstance(one, OpeningAsked | RingAsked) and case.defect.kind != "crack":
+            problems.append(
+                f"quantities.{k}.kind = {one.kind}: needs defect.kind = crack; displacement or energy would do"
+            )
+        if names[k] in names[:k]:
+            problems.append(
+                f"quantities.{k}.name = {names[k]}: quantities.{names.index(names[k])} is called so too; needs a "
+                "name of its own"
+            )
     return problems

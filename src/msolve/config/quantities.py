@@ -176,6 +176,18 @@ def _point(written: object) -> tuple[float, float, float]:
     return (read[0], read[1], read[2] if len(read) == 3 else 0.0)
 
 
+def _direction(written: object) -> tuple[float, float, float]:
+    if (
+        not isinstance(written, (list, tuple))
+        or len(written) != 3
+        or any(not isinstance(one, (int, float)) or isinstance(one, bool) for one in written)
+        or not all(math.isfinite(one) for one in written)
+        or not any(written)
+    ):
+        raise ValueError("needs a direction of three numbers that are not all zero, e.g. [0, 1, 0]")
+    return (float(written[0]), float(written[1]), float(written[2]))
+
+
 def _components(
     dimension: Dimension, free: bool = False
 ) -> Callable[[object], tuple[float | None, ...]]:
@@ -319,6 +331,7 @@ Vectors = Annotated[
 ]
 Matrix = Annotated[tuple[tuple[float, ...], ...], *_typed(_matrix, "3 x 3 numbers")]
 Miller = Annotated[tuple[int, int, int], *_typed(_miller, "three integers")]
+Direction = Annotated[tuple[float, float, float], *_typed(_direction, "three numbers")]
 Symbol = Annotated[str, *_typed(_symbol, "element symbol")]
 Intensities = Annotated[
     tuple[StressIntensity, ...],

@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The numbers that a case asks for: in its coupled solution, and what the full atomistic model would give."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+
+from msolve.against import FullModel
+from msolve.assemble import Assembly
+from msolve.build import Setup
+from msolve.compare import Norms, lift_to, unknowns_of
+from msolve.config import (
+    AnyAsked,
+    DisplacementAsked,
+    EnergyAsked,
+    EnergyReleaseAsked,
+    OpeningAsked,
+    RingAsked,
+    StressIntensityAsked,
+    names_of,
+)
+from msolve.errors import CaseError
+from msolve.loads import KField
+from msolve.placement import turned
+from msolve.quantities.contour import EnergyRelease, Equivalent, check_ring, stress_intensity
+from msolve.quantities.corrected import Corrected, Number, energy_number, number
+from msolve.quantities.functionals import Functional, check_place, displacement, opening
+from msolve.units import J_PER_M2, MPA_SQRT_M
+
+Array = npt.NDArray[np.float64]
+
+MODES = {"I": 0, "II": 1, "III": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """One of the numbers.
+
+    Attributes:
+        kind: Its kind in the input.
+        unit: Its unit.
+        number: What is known of it, in that unit.
+        meant: ``"estimated"``: the interval rests on estimates; ``"computed"``: the state is one of the full model,
+            there is nothing to estimate; ``None`` where nothing is said of the full model.
+    """
+
+    kind: str
+    unit: str
+    number: Number
+    meant: str | None
+
+    def told(self) -> dict[str, Any]:
+        """For ``result.json``."""
+        found = self.number
+        return {
+            "kind": self.kind,
+            "unit": self.unit,
+            "value": found.value,
+            "expected": found.expected,
+            "interval": found.interval,
+            "adjoint": found.adjoint,
+            "meant": self.meant,
+        }
+
+
+def check_quantities(setup: Setup) -> None:
+    """Refuse numbers that are asked for where the body is not; raises ``CaseError`` with a line for each."""
+    problems = []
+    for k, one in enumerate(setup.case.quantities):
+        try:
+            if isinstance(one, RingAsked):
+                check_ring(setup.body, one.inner, one.outer)
+            elif isinstance(one, DisplacementAsked):
+                check_place(setup.body, "at", one.at)
+            elif isinstance(one, OpeningAsked):
+                check_place(setup.body, "behind", (-one.behind, 0.0, 0.0))
+        except CaseError as error:
+            problems += [f"quantities.{k}.{line}" for line in error.problems]
+    if problems:
+        raise CaseError(problems)
+
+
+class Goals:
+    """The numbers of one coupled problem's states.
+
+    Args:
+        setup: What the case means.
+        assembly: Its problem.
+        full: The full atomistic model of the same body.
+    """
+
+    def __init__(self, setup: Setup, assembly: Assembly, full: FullModel) -> None:
+        self._setup, self._assembly, self._full = setup, assembly, full
+        self._asked = dict(zip(names_of(setup.case.quantities), setup.case.quantities, strict=True))
+
+    @property
+    def why_not(self) -> str | None:
+        """Why nothing is told though it was asked for, or ``None``."""
+        if not self._asked or not self._setup.case.coupled:
+            return None
+        return self._full.why_not
+
+    def __call__(self, z: PETSc.Vec, t: float) -> dict[str, Goal] | None:
+        """The numbers in a coupled solution, by name; ``None`` where none are asked for or told. Collective.
+
+        Args:
+            z: The coupled solution.
+            t: Load parameter.
+        """
+        if not self._asked or self.why_not is not None:
+            return None
+        if not self._setup.case.coupled:
+            return self._computed(z, t)
+        whole = self._full.assembly
+        y = lift_to(self._assembly, z, t, whole)
+        x = unknowns_of(whole, y, t)
+        steps = Corrected.of(whole, x, t) if self._full.kind == "hessian" else None
+        if steps is None:
+            return self._values(whole, x, t, None)
+        bonds = Norms.of(whole, rim=0.0, tip_radius=self._setup.case.compare.tip_radius).inside
+        found = {}
+        for name, one in self._asked.items():
+            if isinstance(one, EnergyAsked):
+                what = energy_number(steps, perfect_energy(whole), bonds)
+            else:
+                what = number(self._functional(whole, one, t), steps, bonds)
+            found[name] = _goal(one, what, "estimated" if what.interval is not None else None)
+        return found
+
+    def _computed(self, z: PETSc.Vec, t: float) -> dict[str, Goal]:
+        return self._values(self._assembly, z, t, "computed")
+
+    def _values(
+        self, whole: Assembly, x: PETSc.Vec, t: float, meant: str | None
+    ) -> dict[str, Goal]:
+        """Without any estimate."""
+        y, found = whole.problem.gather(x, t), {}
+        for name, one in self._asked.items():
+            if isinstance(one, EnergyAsked):
+                value = whole.problem.evaluate(x, t, x.duplicate()) - perfect_energy(whole)
+            else:
+                value = self._functional(whole, one, t).value(y)
+            found[name] = _goal(one, Number(value), meant)
+        return found
+
+    def _functional(self, whole: Assembly, one: AnyAsked, t: float) -> Functional:
+        body, X = whole.body, whole.X
+        if isinstance(one, DisplacementAsked):
+            return displacement(body, X, one.at, one.direction)
+        if isinstance(one, OpeningAsked):
+            return opening(body, X, one.behind)
+        assert isinstance(one, EnergyReleaseAsked | StressIntensityAsked)
+        # Flanks relax whether or not the coupling knows of it.
+        relaxed = dataclasses.replace(body, slab=self._setup.slab)
+        rest = X + turned(relaxed.relaxation(X), body.predictor, X, t)
+        if isinstance(one, StressIntensityAsked) and one.mode != "equivalent":
+            return stress_intensity(whole, rest, MODES[one.mode], one.inner, one.outer)
+        release = EnergyRelease.of(whole, rest, one.inner, one.outer)
+        if isinstance(one, EnergyReleaseAsked):
+            return release
+        return Equivalent(release, float(KField(body.C).compliance()[1, 1]))
+
+
+def perfect_energy(whole: Assembly) -> float:
+    """Energy of the evaluated atoms of a full atomistic model in the perfect crystal [eV]."""
+    body = whole.body
+    W = float(body.material.energy_density(np.eye(3)[None])[0][0])
+    return W * body.crystal.crystal.atomic_volume * float(whole.evaluated.sum())
+
+
+def told(found: Mapping[str, Goal]) -> str:
+    """The numbers in one line."""
+    return "; ".join(_told(name, one) for name, one in found.items())
+
+
+def _told(name: str, goal: Goal) -> str:
+    found = goal.number
+    line = f"{name} = {found.value:.6g} {goal.unit}"
+    if found.expected is None:
+        return line if goal.meant == "computed" else f"{line} (no estimate)"
+    if found.interval is None:
+        return f"{line}, full model about {found.expected:.6g}, uncertain"
+    half = (found.interval[1] - found.interval[0]) / 2
+    return f"{line}, full model {found.expected:.6g} ± {half:.1g}"
+
+
+def _goal(one: AnyAsked, what: Number, meant: str | None) -> Goal:
+    unit, size = "angstrom", 1.0
+    if isinstance(one, EnergyAsked):
+        unit = "eV"
+    elif isinstance(one, EnergyReleaseAsked):
+        unit, size = "J/m^2", J_PER_M2
+    elif isinstance(one, StressIntensityAsked):
+        unit, size = "MPa*m^0.5", MPA_SQRT_M
+    return Goal(one.kind, unit, what.over(size), meant)

@@ -1,0 +1,331 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""What a number of the full atomistic model's solution is, from a state near it: adjoints and Newton steps.
+
+From the lifted coupled state x with forces r one Newton step d = H⁻¹ r leads to x₁, and another with the same H
+and the forces r₁ left there to x₂. For a number J with adjoint z = H⁻¹ J'
+
+    J(x) - ⟨r, z⟩               is right to first order,
+    J(x₂) = J(x₁) - ⟨r₁, z⟩ + …  to second,
+
+and what is left is at most |z|_H |u - x₂|_H, with |u - x₂|_H told by how the second step compares to the first.
+Energies are stationary: their adjoint is d itself and ⟨r, d⟩ counts twice, the second time as curvature. For them
+E(u) = E(x) - ½⟨r, d⟩ + … holds instead.
+
+References:
+    R. Becker, R. Rannacher, Acta Numerica 10, 1 (2001): weighting residuals by adjoints.
+    P. Deuflhard, Newton Methods for Nonlinear Problems (Springer, 2004), section 2.1: contraction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+
+from msolve.assemble import Assembly
+from msolve.errors import ConvergenceError
+from msolve.quantities.functionals import Functional
+from msolve.solvers import Apply, Counted, own_errors
+
+Array = npt.NDArray[np.float64]
+
+TOLERANCE = 1e-3
+"""Relative residual of the linear systems."""
+
+MOST_PRODUCTS = 200
+"""Hessian products for one of them at most."""
+
+SMALL = 0.15
+"""Second step over first below which no further linearisation is needed."""
+
+MOST_STEPS = 3
+"""Linearisations at most."""
+
+SAFETY = 2.0
+"""Factor on the part of an estimated interval that no computed number bounds."""
+
+
+class Linearised:
+    """The full model around one state: forces, and solves with its Hessian.
+
+    Args:
+        full: The full atomistic model.
+        x: State.
+        t: Load parameter.
+
+    Attributes:
+        energy: Energy at ``x`` [eV]; nan for potentials without.
+        forces: Gradient there.
+
+    Raises:
+        ConvergenceError: The state has no energy.
+
+    Note:
+        Everything is collective.
+    """
+
+    def __init__(self, full: Assembly, x: PETSc.Vec, t: float) -> None:
+        self.x, self._full = x, full
+        self.forces = x.duplicate()
+        self.energy = full.problem.evaluate(x, t, self.forces)
+        work = self._work = Counted(full.problem, t)
+        self._ksp = PETSc.KSP().create(x.comm)
+        size = (x.getLocalSize(), None)
+        H = PETSc.Mat().createPython((size, size), work.linearised(x), comm=x.comm)
+        H.setUp()
+        self._ksp.setOperators(H)
+        self._ksp.setType("cg")
+        self._ksp.getPC().setType("python")
+        self._ksp.getPC().setPythonContext(Apply(full.preconditioner))
+        self._ksp.setTolerances(rtol=TOLERANCE, max_it=MOST_PRODUCTS)
+
+    @property
+    def products(self) -> int:
+        """Hessian products so far."""
+        return self._work.products
+
+    def solve(self, right: PETSc.Vec) -> PETSc.Vec | None:
+        """H⁻¹ times a vector; ``None`` if H has a negative direction."""
+        out = right.duplicate()
+        with own_errors():
+            self._ksp.solve(right, out)
+        return out if self._ksp.getConvergedReason() > 0 else None
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Newton's steps from a lifted coupled state.
+
+    Attributes:
+        full: The full atomistic model.
+        t: Load parameter.
+        start: The lifted coupled state.
+        forces: Forces there.
+        energy: Energy there [eV].
+        base: The full model around the state that the last steps start from: ``start``, mostly.
+        step: First of the last two steps, to be subtracted.
+        after: Energy after it [eV].
+        second: Second of them, with the same Hessian.
+        size: Energy norm of ``step`` [√eV].
+        left: Energy norm of ``second`` [√eV].
+        products: Hessian products.
+    """
+
+    full: Assembly
+    t: float
+    start: PETSc.Vec
+    forces: PETSc.Vec
+    energy: float
+    base: Linearised
+    step: PETSc.Vec
+    after: float
+    second: PETSc.Vec
+    size: float
+    left: float
+    products: int
+
+    @classmethod
+    def of(cls, full: Assembly, x: PETSc.Vec, t: float) -> Corrected | None:
+        """From state ``x``; ``None`` if a Hessian has a negative direction or a state no energy. Collective."""
+        products = 0
+        start: Linearised | None = None
+        after = x.duplicate()
+        for k in range(MOST_STEPS):
+            try:
+                base = Linearised(full, x, t)
+                start = start or base
+                step = base.solve(base.forces)
+                if step is None:
+                    return None
+                energy = full.problem.evaluate(x - step, t, after)
+            except ConvergenceError:
+                return None
+            second = base.solve(after)
+            products += base.products
+            if second is None:
+                return None
+            size, left = (_root(f.dot(v)) for f, v in ((base.forces, step), (after, second)))
+            if left <= SMALL * size or k == MOST_STEPS - 1:
+                break
+            x = x - step
+        assert start is not None
+        return cls(
+            full,
+            t,
+            start.x,
+            start.forces,
+            start.energy,
+            base,
+            step,
+            energy,
+            second,
+            size,
+            left,
+            products,
+        )
+
+    @property
+    def contraction(self) -> float:
+        """Second step over first, in energy norm."""
+        return self.left / max(self.size, 1e-300)
+
+    @property
+    def remainder(self) -> float | None:
+        """About how far the solution is from the state after both steps [√eV]; ``None`` where steps hardly shrink.
+
+        With a Hessian that changes by ω|v| along v the first step leaves ω|step|²/2: that is measured, and gives
+        ω. The second leaves ω (|step| + |second|/2) times what the first did.
+        """
+        change = self.contraction * (2 + self.contraction)
+        if change >= 0.5:
+            return None
+        return (change / (1 - change) + 5 * TOLERANCE) * self.left
+
+    def positions(self, x: PETSc.Vec) -> Array:
+        """Positions of all atoms in state ``x``, shape ``(n, 3)`` [Å]. Collective."""
+        return self.full.problem.gather(x, self.t)
+
+    def final(self) -> PETSc.Vec:
+        """The state after both steps."""
+        return self.base.x - self.step - self.second
+
+
+def _root(square: complex) -> float:
+    return float(np.sqrt(max(float(np.real(square)), 0.0)))
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of the coupled solution, and what is known of that of the full model's solution.
+
+    Attributes:
+        value: In the lifted coupled state.
+        adjoint: First-order change to the full model's: -⟨r, z⟩, for energies -½⟨r, d⟩; ``None`` without Hessian.
+        expected: What it is expected to be in the solution of the full model.
+        interval: Where it lies, by estimates of what is neglected; ``None`` where Newton's steps hardly shrink.
+        source: What each atom's forces have to do with it, shape ``(n,)``, in its unit; ``None`` without Hessian.
+    """
+
+    value: float
+    adjoint: float | None = None
+    expected: float | None = None
+    interval: tuple[float, float] | None = None
+    source: Array | None = None
+
+    def over(self, size: float) -> Number:
+        """The same in a unit of the given size."""
+        given = self.interval
+        return Number(
+            self.value / size,
+            None if self.adjoint is None else self.adjoint / size,
+            None if self.expected is None else self.expected / size,
+            None if given is None else (given[0] / size, given[1] / size),
+            None if self.source is None else np.asarray(self.source / size),
+        )
+
+
+def number(functional: Functional, steps: Corrected, bonds: npt.NDArray[np.int64]) -> Number:
+    """A number of the full model's solution. Collective.
+
+    Args:
+        functional: The number.
+        steps: Newton's steps from the lifted coupled state.
+        bonds: Neighbours, shape ``(2, b)``, for the sources.
+
+    Returns:
+        The value alone if the Hessian turns out to have a negative direction.
+    """
+    full, base = steps.full, steps.base
+    y0, y = steps.positions(steps.start), steps.positions(base.x)
+    value = functional.value(y0)
+    slope = on_unknowns(full, functional.slope(y))
+    z = base.solve(slope)
+    if z is None:
+        return Number(value)
+    expected = functional.value(steps.positions(steps.final()))
+    both = steps.step + steps.second
+    bent = 0.0
+    if not functional.linear:
+        bent = abs(expected - functional.value(y) + float(slope.dot(both)))
+    interval, rest = None, steps.remainder
+    if rest is not None:
+        relative = rest / max(steps.size, 1e-300)
+        margin = _root(slope.dot(z)) * rest + bent * relative * (2 + relative)
+        margin = SAFETY * margin + 1e-12 * (abs(value) + abs(expected))
+        interval = (expected - margin, expected + margin)
+    return Number(
+        value=value,
+        adjoint=-float(steps.forces.dot(z)),
+        expected=expected,
+        interval=interval,
+        source=weighted(full, steps.forces, z, bonds),
+    )
+
+
+def energy_number(steps: Corrected, none: float, bonds: npt.NDArray[np.int64]) -> Number:
+    """The energy of the full model's solution. Collective.
+
+    Args:
+        steps: Newton's steps from the lifted coupled state.
+        none: Energy that counts as zero [eV].
+        bonds: Neighbours, shape ``(2, b)``, for the sources.
+    """
+    full, base = steps.full, steps.base
+    first = base.solve(steps.forces) if base.x is not steps.start else steps.step
+    expected = steps.after - 0.5 * steps.left**2
+    interval, rest = None, steps.remainder
+    if rest is not None:
+        # Both the second step and the solution lie in a bowl whose curvature is known to a share.
+        change = steps.contraction * (2 + steps.contraction)
+        margin = SAFETY * (change * steps.left**2 + rest**2 + 5 * TOLERANCE * steps.left**2)
+        margin += 1e-13 * (abs(steps.energy) + abs(steps.after))
+        interval = (expected - margin - none, expected + margin - none)
+    source = None if first is None else weighted(full, steps.forces, first, bonds)
+    return Number(
+        value=steps.energy - none,
+        adjoint=None if first is None else -0.5 * float(steps.forces.dot(first)),
+        expected=expected - none,
+        interval=interval,
+        source=source,
+    )
+
+
+def on_unknowns(full: Assembly, by_atoms: Array) -> PETSc.Vec:
+    """A slope by the positions of all atoms ``(n, 3)`` as one by the unknowns of the full model. Collective."""
+    kinematics = full.problem.kinematics
+    rows, out = kinematics.atoms.createVecLeft(), kinematics.unknowns.vector()
+    rows.array[:] = by_atoms[kinematics.owned_atoms].ravel()
+    kinematics.atoms.multTranspose(rows, out)
+    return out
+
+
+def on_atoms(full: Assembly, v: PETSc.Vec) -> Array:
+    """A vector of the full model's unknowns, atom by atom, shape ``(n, 3)``, the same on every rank. Collective."""
+    kinematics = full.problem.kinematics
+    rows = kinematics.atoms.createVecLeft()
+    kinematics.atoms.mult(v, rows)
+    out = np.zeros_like(full.X)
+    mine = rows.array.reshape(-1, 3).copy()
+    for atoms, values in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, mine)):
+        out[atoms] = values
+    return out
+
+
+def weighted(
+    full: Assembly, forces: PETSc.Vec, z: PETSc.Vec, bonds: npt.NDArray[np.int64]
+) -> Array:
+    """Force on each atom times how much the adjoint varies around it, shape ``(n,)``. Collective.
+
+    Forces come in pairs that pull neighbours apart: the adjoint's own size does not count, its differences do.
+    """
+    adjoint, n = on_atoms(full, z), len(full.X)
+    i, j = bonds
+    apart = ((adjoint[i] - adjoint[j]) ** 2).sum(axis=1)
+    total = np.bincount(i, apart, n) + np.bincount(j, apart, n)
+    count = np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
+    varies = np.sqrt(total / np.maximum(count, 1))
+    return np.asarray(np.linalg.norm(on_atoms(full, forces), axis=1) * varies)
