@@ -118,13 +118,13 @@ class Goals:
         if not self._asked or self.why_not is not None:
             return None
         if not self._setup.case.coupled:
-            return self._computed(z, t)
+            return self.of_full(self._assembly, z, t, "computed")
         whole = self._full.assembly
         y = lift_to(self._assembly, z, t, whole)
         x = unknowns_of(whole, y, t)
         steps = Corrected.of(whole, x, t) if self._full.kind == "hessian" else None
         if steps is None:
-            return self._values(whole, x, t, None)
+            return self.of_full(whole, x, t)
         bonds = Norms.of(whole, rim=0.0, tip_radius=self._setup.case.compare.tip_radius).inside
         found = {}
         for name, one in self._asked.items():
@@ -135,13 +135,10 @@ class Goals:
             found[name] = _goal(one, what, "estimated" if what.interval is not None else None)
         return found
 
-    def _computed(self, z: PETSc.Vec, t: float) -> dict[str, Goal]:
-        return self._values(self._assembly, z, t, "computed")
-
-    def _values(
-        self, whole: Assembly, x: PETSc.Vec, t: float, meant: str | None
+    def of_full(
+        self, whole: Assembly, x: PETSc.Vec, t: float, meant: str | None = None
     ) -> dict[str, Goal]:
-        """Without any estimate."""
+        """The numbers of a state ``x`` of the full atomistic model, without any estimate. Collective."""
         y, found = whole.problem.gather(x, t), {}
         for name, one in self._asked.items():
             if isinstance(one, EnergyAsked):

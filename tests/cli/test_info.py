@@ -28,6 +28,7 @@ regions: {core_radius: 3 angstrom, blend: 3 angstrom}
 defect: {kind: vacancy}
 load: {kind: affine, strain: {e11: 1 %}, steps: [0.5, 1.0]}
 solver: {stability: false}
+quantities: [{kind: energy}]
 output: {pictures: false}
 """
 
@@ -50,6 +51,7 @@ def test_what_a_run_leaves(out):
     whole = told(out)
     for words in (
         "output folder", "converged", "2 of 2", "between load steps", "triangular H", "estimated error",
+        "full model",
     ):  # fmt: skip
         assert words in whole
     for name, kind in {

@@ -133,7 +133,7 @@ def test_the_full_model_is_where_it_is_said_to_be(crack, numbers):
         found, true = number(functional, steps, bonds_of(full)), functional.value(truth)
         error = found.value - true
         assert abs(error) > 1e-5, name
-        assert found.value - found.expected == pytest.approx(error, rel=0.01), name
+        assert found.value - found.expected == pytest.approx(error, rel=1e-3), name
         assert -found.adjoint == pytest.approx(error, rel=0.1), name
         assert found.interval[0] < true < found.interval[1], name
         assert found.interval[1] - found.interval[0] < 0.8 * abs(error), name
@@ -152,7 +152,7 @@ def test_energies_are_not_weighted_by_adjoints(crack):
     assert -found.adjoint == pytest.approx(error, rel=0.05)
     assert found.interval[0] < true < found.interval[1]
     # What weighting the forces by the adjoint of the energy would say: twice as much.
-    naive = float(steps.forces.dot(steps.step))
+    naive = float(steps.start.forces.dot(steps.steps[0]))
     assert naive == pytest.approx(2 * error, rel=0.05)
 
 

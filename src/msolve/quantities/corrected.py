@@ -3,12 +3,13 @@
 """What a number of the full atomistic model's solution is, from a state near it: adjoints and Newton steps.
 
 From the lifted coupled state x with forces r one Newton step d = H⁻¹ r leads to x₁, and another with the same H
-and the forces r₁ left there to x₂. For a number J with adjoint z = H⁻¹ J'
+and the forces r₁ left there to x₂, where r₂ are left. For a number J with adjoint z = H⁻¹ J'
 
-    J(x) - ⟨r, z⟩               is right to first order,
-    J(x₂) = J(x₁) - ⟨r₁, z⟩ + …  to second,
+    J(x) - ⟨r, z⟩      is right to first order,
+    J(x₂) - ⟨r₂, z⟩    to third,
 
-and what is left is at most |z|_H |u - x₂|_H, with |u - x₂|_H told by how the second step compares to the first.
+and what is left then is a share of |z|_H |H⁻¹ r₂|_H; the interval takes the whole, over 1 - κ with κ the change of the
+Hessian, told by how the second step compares to the first.
 Energies are stationary: their adjoint is d itself and ⟨r, d⟩ counts twice, the second time as curvature. For them
 E(u) = E(x) - ½⟨r, d⟩ + … holds instead.
 
@@ -44,9 +45,6 @@ SMALL = 0.15
 
 MOST_STEPS = 3
 """Linearisations at most."""
-
-SAFETY = 2.0
-"""Factor on the part of an estimated interval that no computed number bounds."""
 
 
 class Linearised:
@@ -95,6 +93,11 @@ class Linearised:
             self._ksp.solve(right, out)
         return out if self._ksp.getConvergedReason() > 0 else None
 
+    def newton(self, forces: PETSc.Vec) -> tuple[PETSc.Vec, float] | None:
+        """The step that forces ask for, and its energy norm [√eV]; ``None`` if H has a negative direction."""
+        step = self.solve(forces)
+        return None if step is None else (step, _root(forces.dot(step)))
+
 
 @dataclass(frozen=True)
 class Corrected:
@@ -103,87 +106,76 @@ class Corrected:
     Attributes:
         full: The full atomistic model.
         t: Load parameter.
-        start: The lifted coupled state.
-        forces: Forces there.
-        energy: Energy there [eV].
-        base: The full model around the state that the last steps start from: ``start``, mostly.
-        step: First of the last two steps, to be subtracted.
-        after: Energy after it [eV].
-        second: Second of them, with the same Hessian.
-        size: Energy norm of ``step`` [√eV].
-        left: Energy norm of ``second`` [√eV].
+        start: The lifted coupled state, and the forces there.
+        base: The same at the state that the last two steps start from: ``start``, mostly.
+        steps: These steps, with the Hessian of ``base``, to be subtracted one after the other.
+        sizes: Their energy norms [√eV].
+        energy: Energy after both [eV].
+        rest: Forces left after both.
+        left: Energy norm of the step that these ask for [√eV].
         products: Hessian products.
     """
 
     full: Assembly
     t: float
-    start: PETSc.Vec
-    forces: PETSc.Vec
-    energy: float
+    start: Linearised
     base: Linearised
-    step: PETSc.Vec
-    after: float
-    second: PETSc.Vec
-    size: float
+    steps: tuple[PETSc.Vec, PETSc.Vec]
+    sizes: tuple[float, float]
+    energy: float
+    rest: PETSc.Vec
     left: float
     products: int
 
     @classmethod
     def of(cls, full: Assembly, x: PETSc.Vec, t: float) -> Corrected | None:
         """From state ``x``; ``None`` if a Hessian has a negative direction or a state no energy. Collective."""
-        products = 0
         start: Linearised | None = None
-        after = x.duplicate()
+        products = 0
         for k in range(MOST_STEPS):
             try:
                 base = Linearised(full, x, t)
                 start = start or base
-                step = base.solve(base.forces)
-                if step is None:
+                first = base.newton(base.forces)
+                if first is None:
                     return None
-                energy = full.problem.evaluate(x - step, t, after)
+                x = x - first[0]
+                after = x.duplicate()
+                full.problem.evaluate(x, t, after)
+                second = base.newton(after)
+                if second is None:
+                    return None
+                if second[1] > SMALL * first[1] and k < MOST_STEPS - 1:
+                    products += base.products
+                    continue
+                energy = full.problem.evaluate(x - second[0], t, after)
             except ConvergenceError:
                 return None
-            second = base.solve(after)
-            products += base.products
-            if second is None:
+            third = base.newton(after)
+            if third is None:
                 return None
-            size, left = (_root(f.dot(v)) for f, v in ((base.forces, step), (after, second)))
-            if left <= SMALL * size or k == MOST_STEPS - 1:
-                break
-            x = x - step
-        assert start is not None
-        return cls(
-            full,
-            t,
-            start.x,
-            start.forces,
-            start.energy,
-            base,
-            step,
-            energy,
-            second,
-            size,
-            left,
-            products,
-        )
+            steps, sizes = zip(first, second, strict=True)
+            products += base.products
+            return cls(full, t, start, base, steps, sizes, energy, after, third[1], products)
+        return None
 
     @property
     def contraction(self) -> float:
         """Second step over first, in energy norm."""
-        return self.left / max(self.size, 1e-300)
+        return self.sizes[1] / max(self.sizes[0], 1e-300)
+
+    @property
+    def change(self) -> float:
+        """κ: about how much the Hessian has changed along both steps, relative to itself.
+
+        With one that changes by ω|v| along v the first step leaves ω|d|²/2: that is measured, and gives ω.
+        """
+        return self.contraction * (2 + 2 * self.contraction)
 
     @property
     def remainder(self) -> float | None:
-        """About how far the solution is from the state after both steps [√eV]; ``None`` where steps hardly shrink.
-
-        With a Hessian that changes by ω|v| along v the first step leaves ω|step|²/2: that is measured, and gives
-        ω. The second leaves ω (|step| + |second|/2) times what the first did.
-        """
-        change = self.contraction * (2 + self.contraction)
-        if change >= 0.5:
-            return None
-        return (change / (1 - change) + 5 * TOLERANCE) * self.left
+        """How far the solution may be from the state after both steps [√eV]; ``None`` where steps hardly shrink."""
+        return self.left / (1 - self.change) if self.change < 0.5 else None
 
     def positions(self, x: PETSc.Vec) -> Array:
         """Positions of all atoms in state ``x``, shape ``(n, 3)`` [Å]. Collective."""
@@ -191,7 +183,7 @@ class Corrected:
 
     def final(self) -> PETSc.Vec:
         """The state after both steps."""
-        return self.base.x - self.step - self.second
+        return self.base.x - self.steps[0] - self.steps[1]
 
 
 def _root(square: complex) -> float:
@@ -240,29 +232,29 @@ def number(functional: Functional, steps: Corrected, bonds: npt.NDArray[np.int64
         The value alone if the Hessian turns out to have a negative direction.
     """
     full, base = steps.full, steps.base
-    y0, y = steps.positions(steps.start), steps.positions(base.x)
+    y0, y = steps.positions(steps.start.x), steps.positions(base.x)
     value = functional.value(y0)
     slope = on_unknowns(full, functional.slope(y))
     z = base.solve(slope)
     if z is None:
         return Number(value)
-    expected = functional.value(steps.positions(steps.final()))
-    both = steps.step + steps.second
+    last = functional.value(steps.positions(steps.final()))
+    expected = last - float(steps.rest.dot(z))
     bent = 0.0
     if not functional.linear:
-        bent = abs(expected - functional.value(y) + float(slope.dot(both)))
+        bent = abs(last - functional.value(y) + float(slope.dot(steps.steps[0] + steps.steps[1])))
     interval, rest = None, steps.remainder
     if rest is not None:
-        relative = rest / max(steps.size, 1e-300)
+        relative = rest / max(steps.sizes[0], 1e-300)
         margin = _root(slope.dot(z)) * rest + bent * relative * (2 + relative)
-        margin = SAFETY * margin + 1e-12 * (abs(value) + abs(expected))
+        margin += 1e-12 * (abs(value) + abs(expected))
         interval = (expected - margin, expected + margin)
     return Number(
         value=value,
-        adjoint=-float(steps.forces.dot(z)),
+        adjoint=-float(steps.start.forces.dot(z)),
         expected=expected,
         interval=interval,
-        source=weighted(full, steps.forces, z, bonds),
+        source=weighted(full, steps.start.forces, z, bonds),
     )
 
 
@@ -274,23 +266,20 @@ def energy_number(steps: Corrected, none: float, bonds: npt.NDArray[np.int64]) -
         none: Energy that counts as zero [eV].
         bonds: Neighbours, shape ``(2, b)``, for the sources.
     """
-    full, base = steps.full, steps.base
-    first = base.solve(steps.forces) if base.x is not steps.start else steps.step
-    expected = steps.after - 0.5 * steps.left**2
+    full, base, forces = steps.full, steps.base, steps.start.forces
+    first = steps.steps[0] if base is steps.start else base.solve(forces)
+    expected = steps.energy - 0.5 * steps.left**2
     interval, rest = None, steps.remainder
     if rest is not None:
-        # Both the second step and the solution lie in a bowl whose curvature is known to a share.
-        change = steps.contraction * (2 + steps.contraction)
-        margin = SAFETY * (change * steps.left**2 + rest**2 + 5 * TOLERANCE * steps.left**2)
-        margin += 1e-13 * (abs(steps.energy) + abs(steps.after))
+        # Above a minimum by a half of the step's square at most, over the least curvature; doubled.
+        margin = 0.5 * rest * steps.left + 1e-13 * abs(steps.energy)
         interval = (expected - margin - none, expected + margin - none)
-    source = None if first is None else weighted(full, steps.forces, first, bonds)
     return Number(
-        value=steps.energy - none,
-        adjoint=None if first is None else -0.5 * float(steps.forces.dot(first)),
+        value=steps.start.energy - none,
+        adjoint=None if first is None else -0.5 * float(forces.dot(first)),
         expected=expected - none,
         interval=interval,
-        source=source,
+        source=None if first is None else weighted(full, forces, first, bonds),
     )
 
 
