@@ -32,6 +32,7 @@ from msolve.loads import KField
 from msolve.placement import turned
 from msolve.quantities.contour import EnergyRelease, Equivalent, check_ring, stress_intensity
 from msolve.quantities.corrected import Corrected, Number, energy_number, number
+from msolve.quantities.enclosed import Ball, enclose, enclose_energy
 from msolve.quantities.functionals import Functional, check_place, displacement, opening
 from msolve.units import J_PER_M2, MPA_SQRT_M
 
@@ -48,8 +49,9 @@ class Goal:
         kind: Its kind in the input.
         unit: Its unit.
         number: What is known of it, in that unit.
-        meant: ``"estimated"``: the interval rests on estimates; ``"computed"``: the state is one of the full model,
-            there is nothing to estimate; ``None`` where nothing is said of the full model.
+        meant: ``"certified, level A"`` or ``B``: the interval follows from a certificate, of that level;
+            ``"estimated"``: it rests on estimates; ``"computed"``: the state is one of the full model, there is
+            nothing to estimate; ``None`` where nothing is said of the full model.
     """
 
     kind: str
@@ -108,23 +110,28 @@ class Goals:
             return None
         return self._full.why_not
 
-    def __call__(self, z: PETSc.Vec, t: float) -> dict[str, Goal] | None:
+    def __call__(self, z: PETSc.Vec, t: float, ball: Ball | None = None) -> dict[str, Goal] | None:
         """The numbers in a coupled solution, by name; ``None`` where none are asked for or told. Collective.
 
         Args:
             z: The coupled solution.
             t: Load parameter.
+            ball: What a certificate says of the full model's solution, if there is one.
         """
         if not self._asked or self.why_not is not None:
             return None
         if not self._setup.case.coupled:
             return self.of_full(self._assembly, z, t, "computed")
         whole = self._full.assembly
-        y = lift_to(self._assembly, z, t, whole)
-        x = unknowns_of(whole, y, t)
+        x = unknowns_of(whole, lift_to(self._assembly, z, t, whole), t)
         steps = Corrected.of(whole, x, t) if self._full.kind == "hessian" else None
         if steps is None:
-            return self.of_full(whole, x, t)
+            found = self.of_full(whole, x, t)
+        else:
+            found = self._estimated(whole, steps, t)
+        return found if ball is None else self._certified(whole, t, ball, found)
+
+    def _estimated(self, whole: Assembly, steps: Corrected, t: float) -> dict[str, Goal]:
         bonds = Norms.of(whole, rim=0.0, tip_radius=self._setup.case.compare.tip_radius).inside
         found = {}
         for name, one in self._asked.items():
@@ -134,6 +141,29 @@ class Goals:
                 what = number(self._functional(whole, one, t), steps, bonds)
             found[name] = _goal(one, what, "estimated" if what.interval is not None else None)
         return found
+
+    def _certified(
+        self, whole: Assembly, t: float, ball: Ball, found: dict[str, Goal]
+    ) -> dict[str, Goal]:
+        """The same numbers with intervals that follow from a certificate."""
+        out = {}
+        for name, one in self._asked.items():
+            level, size = ball.level, unit_of(one)[1]
+            if isinstance(one, EnergyAsked):
+                none = perfect_energy(whole)
+                low, high = (bound - none for bound in enclose_energy(whole, t, ball))
+            else:
+                functional = self._functional(whole, one, t)
+                low, high = enclose(functional, whole, t, ball)
+                level = level if functional.linear else "B"
+            interval = (low / size, high / size)
+            before = found[name].number
+            expected = before.expected if before.expected is not None else sum(interval) / 2
+            number = dataclasses.replace(before, interval=interval, expected=expected)
+            out[name] = dataclasses.replace(
+                found[name], number=number, meant=f"certified, level {level}"
+            )
+        return out
 
     def of_full(
         self, whole: Assembly, x: PETSc.Vec, t: float, meant: str | None = None
@@ -189,12 +219,17 @@ def _told(name: str, goal: Goal) -> str:
     return f"{line}, full model {found.expected:.6g} ± {half:.1g}"
 
 
-def _goal(one: AnyAsked, what: Number, meant: str | None) -> Goal:
-    unit, size = "angstrom", 1.0
+def unit_of(one: AnyAsked) -> tuple[str, float]:
+    """Unit in which a number is told, and its size."""
     if isinstance(one, EnergyAsked):
-        unit = "eV"
-    elif isinstance(one, EnergyReleaseAsked):
-        unit, size = "J/m^2", J_PER_M2
-    elif isinstance(one, StressIntensityAsked):
-        unit, size = "MPa*m^0.5", MPA_SQRT_M
+        return "eV", 1.0
+    if isinstance(one, EnergyReleaseAsked):
+        return "J/m^2", J_PER_M2
+    if isinstance(one, StressIntensityAsked):
+        return "MPa*m^0.5", MPA_SQRT_M
+    return "angstrom", 1.0
+
+
+def _goal(one: AnyAsked, what: Number, meant: str | None) -> Goal:
+    unit, size = unit_of(one)
     return Goal(one.kind, unit, what.over(size), meant)

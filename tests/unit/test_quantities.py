@@ -16,7 +16,8 @@ from msolve.errors import CaseError
 from msolve.loads import KField
 from msolve.placement import turned
 from msolve.quantities.contour import EnergyRelease, Equivalent, stress_intensity
-from msolve.quantities.corrected import Corrected, energy_number, number
+from msolve.quantities.corrected import Corrected, Linearised, energy_number, number
+from msolve.quantities.enclosed import Ball, enclose, enclose_energy
 from msolve.quantities.functionals import displacement, opening
 from msolve.solvers import Settings, correct, minimise
 
@@ -188,3 +189,44 @@ def test_the_flanks_are_faced_atoms(crack):
     upper, lower = np.flatnonzero(opening(full.body, full.X, 10.0).weights[:, 1])
     assert full.X[upper, 0] == pytest.approx(full.X[lower, 0], abs=3.2)
     assert abs(full.X[upper, 1]) == pytest.approx(full.body.half_gap, abs=1e-6)
+
+
+def ball_around(full, t, x):
+    """A ball that holds the solution, by Newton and Kantorovich's theorem with a sampled Lipschitz constant."""
+    base = Linearised(full, x, t, 1e-10)
+    _, eta = base.newton(base.forces)
+    rng, g, L = np.random.default_rng(0), [x.duplicate(), x.duplicate()], 0.0
+    for _ in range(2):
+        v = x.duplicate()
+        v.array[:] = rng.normal(size=v.getLocalSize())
+        v, norm = base.newton(v)
+        for _ in range(4):
+            h = 1e-2 / abs(v).max()[1]
+            for sign, out in ((1, g[0]), (-1, g[1])):
+                full.problem.evaluate(x + sign * h * v, t, out)
+            # D³E[v, v] by a second difference.
+            third = (g[0] + g[1] - 2 * base.forces) / h**2
+            v, following = base.newton(third)
+            L, norm = max(L, following / norm**2), following
+    L *= 2
+    assert 2 * L * eta < 1
+    return Ball(x, (1 - np.sqrt(1 - 2 * L * eta)) / L, L, base.solve)
+
+
+def test_a_ball_that_holds_the_solution_encloses_its_numbers(crack, numbers):
+    full, K, start, exact = crack
+    base = Linearised(full, start, K)
+    x = start - base.newton(base.forces)[0]
+    ball = ball_around(full, K, x)
+    e, out = exact - x, x.duplicate()
+    full.problem.linearise(x, K)(e, out)
+    assert 1e-5 < np.sqrt(e.dot(out)) < ball.radius < 0.1
+    truth = full.problem.gather(exact, K)
+    for name, functional in numbers.items():
+        low, high = enclose(functional, full, K, ball)
+        assert low < functional.value(truth) < high, name
+        before = abs(functional.value(full.problem.gather(start, K)) - functional.value(truth))
+        assert high - low < before, name
+    low, high = enclose_energy(full, K, ball)
+    true = full.problem.evaluate(exact, K, out)
+    assert low < true < high and high - low < 1e-4

@@ -54,6 +54,7 @@ class Linearised:
         full: The full atomistic model.
         x: State.
         t: Load parameter.
+        tolerance: Relative residual of solutions.
 
     Attributes:
         energy: Energy at ``x`` [eV]; nan for potentials without.
@@ -66,7 +67,9 @@ class Linearised:
         Everything is collective.
     """
 
-    def __init__(self, full: Assembly, x: PETSc.Vec, t: float) -> None:
+    def __init__(
+        self, full: Assembly, x: PETSc.Vec, t: float, tolerance: float = TOLERANCE
+    ) -> None:
         self.x, self._full = x, full
         self.forces = x.duplicate()
         self.energy = full.problem.evaluate(x, t, self.forces)
@@ -79,7 +82,7 @@ class Linearised:
         self._ksp.setType("cg")
         self._ksp.getPC().setType("python")
         self._ksp.getPC().setPythonContext(Apply(full.preconditioner))
-        self._ksp.setTolerances(rtol=TOLERANCE, max_it=MOST_PRODUCTS)
+        self._ksp.setTolerances(rtol=tolerance, max_it=MOST_PRODUCTS)
 
     @property
     def products(self) -> int:
