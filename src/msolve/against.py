@@ -93,7 +93,14 @@ class FullModel:
         """Estimated error of a coupled solution, and of each atom; ``None`` where there is none. Collective."""
         if not self._setup.case.coupled or self.kind == "none" or self.why_not is not None:
             return None
-        return self._estimator(z, t, solved.residual_problem, hessian=self.kind == "hessian")
+        deferred = self._setup.case.coupling.method == "bgfc_deferred"
+        return self._estimator(
+            z,
+            t,
+            solved.residual_problem,
+            hessian=self.kind == "hessian",
+            minimised=solved.energy_problem if deferred else None,
+        )
 
     def compare(self, z: PETSc.Vec, t: float, settings: Settings) -> Compared:
         """Solve it from the lifted coupled state, and measure the difference. Collective.

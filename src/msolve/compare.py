@@ -9,6 +9,7 @@ norm over nearest-neighbour bonds. It solves nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from petsc4py import PETSc
 
@@ -18,13 +19,16 @@ from scipy import spatial
 
 from msolve.assemble import Assembly, within
 from msolve.crystal import nearest_neighbour_bonds
-from msolve.handshake.shifts import CarriedShifts
+from msolve.handshake.shifts import CarriedRows, CarriedShifts, InnerShifts
 from msolve.kinematics import interpolation_matrix
 from msolve.loads import OnOutline
 from msolve.placement import turned
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+
+SAME = 1e-6
+"""Distance below which two reference positions are those of one atom [Å]."""
 
 
 @dataclass(frozen=True)
@@ -78,67 +82,92 @@ class Norms:
         return float(np.linalg.norm(e[self.near[0]] - e[self.near[1]]))
 
 
+class Lifting:
+    """Positions of some atoms of the body in the states of a coupled problem.
+
+    Free atoms of the coupled model keep their positions; all others follow the mesh field, and those outside the mesh
+    the far field. What does not depend on the state is found once.
+
+    Args:
+        coupled: The problem.
+        X: Reference positions of the atoms, the same on every rank, shape ``(n, 3)`` [Å].
+        body: Those inside the body; the others never follow the mesh. Shape ``(n,)``, bool.
+        inner: Their inner shifts, where the coupled model has some.
+
+    Note:
+        Construction and calls are collective.
+    """
+
+    def __init__(
+        self, coupled: Assembly, X: Array, body: BoolArray, inner: InnerShifts | None
+    ) -> None:
+        self._coupled, self._X, self._inner = coupled, X, inner
+        kinematics = coupled.problem.kinematics
+        comm, space = kinematics.unknowns.comm, kinematics.space
+        assert space is not None
+        free = np.flatnonzero(coupled.free)
+        distance, nearest = spatial.cKDTree(coupled.X[free]).query(X)
+        self._same = np.flatnonzero(distance < SAME)
+        self._twin = free[nearest[self._same]]
+        follows = body.copy()
+        follows[self._same] = False
+        self._owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
+        self._interpolation = interpolation_matrix(space, X, self._owned, follows)
+        rows = np.diff(self._interpolation.getValuesCSR()[0])[::3] > 0
+        # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
+        self.held = np.concatenate(comm.allgather(rows))
+        self.beyond = ~self.held
+        self.beyond[self._same] = False
+
+    def __call__(self, z: PETSc.Vec, t: float) -> Array:
+        """Positions in one state, the same on every rank, shape ``(n, 3)`` [Å]."""
+        problem, body, X = self._coupled.problem, self._coupled.body, self._X
+        comm, space = problem.kinematics.unknowns.comm, problem.kinematics.space
+        assert space is not None
+        relaxation = turned(body.relaxation(X), body.predictor, X, t)
+        y = X + relaxation + body.predictor.displacement(X, t)
+        v, moved = self._interpolation.createVecRight(), self._interpolation.createVecLeft()
+        v.array[:] = problem.snapshot(z, t).nodes[: space.n_owned_nodes, : space.block].ravel()
+        self._interpolation.mult(v, moved)
+        y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
+        beyond = self.beyond
+        if body.far_field is not body.predictor:
+            y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
+        y += self._shifts(z, t)
+        y[self._same] = problem.gather(z, t)[self._twin]
+        return y
+
+    def _shifts(self, z: PETSc.Vec, t: float) -> Array:
+        """Inner shifts of the atoms that follow the mesh or the load, ``(n, 3)`` [Å]. Collective."""
+        out = np.zeros_like(self._X)
+        problem = self._coupled.problem
+        if problem.placement.inner is None:
+            return out
+        assert self._inner is not None
+        beyond = np.flatnonzero(self.beyond)
+        gradient = self._coupled.body.far_field.gradient(self._X[beyond], t)
+        out[beyond] = self._inner.at(gradient, beyond)
+        rows = self._carried
+        state = problem.carried_shifts(z, t, rows, self._X[rows.atoms])
+        for atoms, shifts in problem.kinematics.unknowns.comm.allgather((rows.atoms, state.shifts)):
+            out[atoms] = shifts
+        return out
+
+    @cached_property
+    def _carried(self) -> CarriedRows:
+        assert self._inner is not None
+        kinematics = self._coupled.problem.kinematics
+        carried = CarriedShifts(self._inner, kinematics, self._X, self.held, self._owned)
+        return carried.rows(np.arange(len(self._X)), self._owned)
+
+
 def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
     """Positions of all atoms of the full model in the coupled state, the same on every rank. Collective.
-
-    Free atoms of the coupled model keep their positions; all others follow the mesh field.
 
     Returns:
         Shape ``(n, 3)`` [Å], in the order of ``full.X``.
     """
-    problem, body = coupled.problem, coupled.body
-    comm = problem.kinematics.unknowns.comm
-    X = full.X
-    relaxation = turned(body.relaxation(X), body.predictor, X, t)
-    y = X + relaxation + body.predictor.displacement(X, t)
-    distance, match = spatial.cKDTree(X).query(coupled.X[coupled.free])
-    assert distance.max(initial=0.0) < 1e-6
-    follows = full.free.copy()
-    follows[match] = False
-    space = problem.kinematics.space
-    assert space is not None
-    owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
-    interpolation = interpolation_matrix(space, X, owned, follows)
-    v, moved = interpolation.createVecRight(), interpolation.createVecLeft()
-    v.array[:] = problem.snapshot(z, t).nodes[: space.n_owned_nodes].ravel()
-    interpolation.mult(v, moved)
-    y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
-    # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
-    held = np.concatenate(comm.allgather(np.diff(interpolation.getValuesCSR()[0])[::3] > 0))
-    beyond = ~held
-    beyond[match] = False
-    if body.far_field is not body.predictor:
-        y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
-    y += _shifts(coupled, z, t, full, held, beyond, owned)
-    y[match] = problem.gather(z, t)[coupled.free]
-    return y
-
-
-def _shifts(
-    coupled: Assembly,
-    z: PETSc.Vec,
-    t: float,
-    full: Assembly,
-    held: BoolArray,
-    loose: BoolArray,
-    owned: npt.NDArray[np.int64],
-) -> Array:
-    """Inner shifts of the atoms of the full model that follow the mesh or the load, ``(n, 3)`` [Å]. Collective."""
-    X = full.X
-    out = np.zeros_like(X)
-    if coupled.problem.placement.inner is None:
-        return out
-    inner = full.problem.placement.inner
-    assert inner is not None
-    beyond = np.flatnonzero(loose)
-    out[beyond] = inner.at(coupled.body.far_field.gradient(X[beyond], t), beyond)
-    kinematics = coupled.problem.kinematics
-    carried = CarriedShifts(inner, kinematics, X, held, owned)
-    rows = carried.rows(np.arange(len(X)), owned)
-    state = coupled.problem.carried_shifts(z, t, rows, X[rows.atoms])
-    for atoms, shifts in kinematics.unknowns.comm.allgather((rows.atoms, state.shifts)):
-        out[atoms] = shifts
-    return out
+    return Lifting(coupled, full.X, full.free, full.problem.placement.inner)(z, t)
 
 
 def unknowns_of(full: Assembly, y: Array, t: float) -> PETSc.Vec:

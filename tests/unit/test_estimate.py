@@ -9,7 +9,8 @@ from scipy import linalg, sparse
 import bodies
 from msolve.assemble import full_atomistic
 from msolve.compare import compare, lift_to, unknowns_of
-from msolve.estimate import Estimator, _space_in_full
+from msolve.estimate import Estimator
+from msolve.estimate.exhaustive import space_in_full
 from msolve.solvers import Settings, correct, minimise
 
 TIGHT = Settings(tolerance=1e-8)
@@ -93,7 +94,7 @@ def test_norms_are_those_of_dense_matrices(case):
     exact = np.sqrt(r.array @ step)
     assert exact * 0.999 < found.energy_norm < exact * (1 + 1e-10)
     # The split is the projection on the coupled space, orthogonal in elasticity.
-    P = matrix(_space_in_full(coupled, full))
+    P = matrix(space_in_full(coupled, full))
     inside = P @ linalg.lstsq(P.T @ K @ P, P.T @ K @ step)[0]
     part, rest = np.sqrt(inside @ K @ inside), np.sqrt((step - inside) @ K @ (step - inside))
     assert found.coupling == pytest.approx(part, rel=0.02)

@@ -105,13 +105,18 @@ class Preconditioner:
         self.ksp.setUp()
         _log.debug("elasticity factorised in %.2f s", time.perf_counter() - begin)
 
+    @property
+    def factorised(self) -> bool:
+        """Whether it is the inverse of elasticity to round-off."""
+        return bool(self.ksp.getPC().getType() != "gamg")
+
     def apply(self, r: PETSc.Vec, out: PETSc.Vec) -> None:
         """M⁻¹ r, or what one multigrid cycle makes of it; a linear, symmetric map either way. Collective."""
         self.ksp.solve(r, out)
 
     def solve(self, r: PETSc.Vec, out: PETSc.Vec) -> None:
         """Solve M out = r, by conjugate gradients where M is not factorised. Collective."""
-        if self.ksp.getPC().getType() != "gamg":
+        if self.factorised:
             self.ksp.solve(r, out)
             return
         if self._exact is None:

@@ -1,0 +1,8 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""How far a coupled solution is from that of the full atomistic model, without solving that."""
+
+from msolve.estimate.exhaustive import Estimator
+from msolve.estimate.numbers import Estimate, Places
+
+__all__ = ["Estimate", "Estimator", "Places"]

@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""How far a coupled solution is from that of the full atomistic model, without solving that.
+
+Here every atom of the body is visited. The coupled state is lifted to all atoms; the forces r left on them, measured in a dual norm, estimate the error
+in the norm that belongs to it:
+
+    elasticity  η = √⟨r, K⁻¹ r⟩, K linear elasticity of the lattice;
+    Hessian     η = √⟨r, H⁻¹ r⟩, H that of the full model in the lifted state: the energy norm of a Newton step,
+
+whose displacement d = H⁻¹ r is also what the error is expected to be, place by place. Nothing is proved here: the
+next Newton steps are taken to be small. How small is told by the forces that are left after this one.
+
+References:
+    C. Ortner and E. Süli, ESAIM: M2AN 42, 57 (2008); Y. Wang and H. Wang, J. Sci. Comput. 94 (2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse, spatial
+
+from msolve.assemble import Assembly
+from msolve.compare import Lifting, Norms, unknowns_of
+from msolve.errors import ConvergenceError
+from msolve.estimate.bounds import least_eigenvalue, two_sided
+from msolve.estimate.numbers import Estimate, Places
+from msolve.estimate.truncation import truncation
+from msolve.handshake.shifts import CarriedShifts, InnerShifts
+from msolve.kinematics import block_matrix, interpolation_matrix, petsc_matrix
+from msolve.problem import CoupledProblem
+from msolve.solvers import Apply, Counted, Preconditioner, own_errors
+
+Array = npt.NDArray[np.float64]
+
+FORCING = 1e-2
+"""Relative residual at which the Newton step is good enough for an estimate."""
+
+MOST_PRODUCTS = 60
+"""Hessian products for one step at most."""
+
+SPLIT = 1e-4
+"""Relative residual of the projection on the coupled space."""
+
+SAFETY = 0.5
+"""Share of the lowest Ritz value that is taken for the stability constant."""
+
+
+class Estimator:
+    """Estimates for the states of one coupled problem, by all atoms of its body.
+
+    Args:
+        coupled: The problem.
+        full: The full atomistic model of the same body.
+        rim: Width of the ring at the outer boundary that norms leave out [Å].
+        tip_radius: Radius of the zone that counts as the defect's own [Å].
+
+    Note:
+        Construction and calls are collective.
+    """
+
+    def __init__(self, coupled: Assembly, full: Assembly, *, rim: float, tip_radius: float) -> None:
+        self._coupled, self._full = coupled, full
+        self._norms = Norms.of(full, rim=rim, tip_radius=tip_radius)
+        inner = full.problem.placement.inner
+        self._lifting = Lifting(coupled, full.X, full.free, inner)
+        self._space = space_in_full(coupled, full)
+        self._stiffness = full.preconditioner.matrix.ptap(self._space)
+
+    def __call__(
+        self,
+        z: PETSc.Vec,
+        t: float,
+        solved: CoupledProblem,
+        *,
+        hessian: bool = True,
+        minimised: CoupledProblem | None = None,
+    ) -> tuple[Estimate, Places]:
+        """Estimate the error of a solution.
+
+        Args:
+            z: The coupled solution.
+            t: Load parameter.
+            solved: The problem whose residual the solver made small.
+            hessian: Whether to use the Hessian of the full model.
+            minimised: Where a dead load was renewed until it changed no more, the energy with its last one.
+
+        Returns:
+            Numbers, and what is expected of each atom of the full model.
+        """
+        full = self._full
+        w = unknowns_of(full, self._lifting(z, t), t)
+        r, step = w.duplicate(), w.duplicate()
+        full.problem.evaluate(w, t, r)
+        full.preconditioner.solve(r, step)
+        elastic = float(np.sqrt(max(r.dot(step), 0.0)))
+        bounds = self._bounds(r, step, elastic)
+        newton = self._newton(w, t, r) if hessian else None
+        if newton is not None:
+            step = newton.step
+        work = float(r.dot(step))
+        base = full.problem.gather(w, t)
+        d = full.problem.gather(w + step, t) - base
+        coupling, discretisation = self._split(step)
+        algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
+        beyond, beyond_kind = truncation(self._coupled, z, t)
+        contraction = None
+        if newton is not None:
+            contraction = self._left(w, t, step) / max(elastic, 1e-300)
+        numbers = Estimate(
+            kind="elasticity" if newton is None else "hessian",
+            elasticity_norm=elastic,
+            energy_norm=None if newton is None else float(np.sqrt(work)),
+            energy=0.5 * work,
+            total_h1=self._norms.total(d),
+            tip_h1=self._norms.tip(d),
+            coupling=coupling,
+            discretisation=discretisation,
+            contraction=contraction,
+            algebraic=algebraic,
+            products=0 if newton is None else newton.products,
+            atoms=int(full.evaluated.sum()),
+            elasticity_bounds=bounds,
+            energy_bounds=None if newton is None else newton.bounds(work),
+            deferred=deferred,
+            truncation=beyond,
+            truncation_kind=beyond_kind,
+        )
+        return numbers, Places(d, self._source(r))
+
+    def _source(self, r: PETSc.Vec) -> Array:
+        """Square of the force on each atom over the stiffness that holds it, the same on every rank [eV]."""
+        full = self._full
+        held = r.duplicate()
+        held.pointwiseDivide(r, self._roots)
+        lifted = full.problem.kinematics.atoms.createVecLeft()
+        full.problem.kinematics.atoms.mult(held, lifted)
+        mine = (lifted.array_r.reshape(-1, 3) ** 2).sum(axis=1)
+        out = np.zeros(len(full.X))
+        kinematics = full.problem.kinematics
+        for atoms, values in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, mine)):
+            out[atoms] = values
+        return out
+
+    @cached_property
+    def _roots(self) -> PETSc.Vec:
+        scaled = self._full.preconditioner.matrix.getDiagonal()
+        scaled.sqrtabs()
+        return scaled
+
+    @cached_property
+    def _least(self) -> float | None:
+        """Lower bound of the eigenvalues of K."""
+        components = self._full.problem.kinematics.unknowns.components
+        return least_eigenvalue(self._full.preconditioner.matrix, components)
+
+    def _bounds(self, r: PETSc.Vec, step: PETSc.Vec, norm: float) -> tuple[float, float] | None:
+        if self._full.preconditioner.factorised:
+            return norm, norm
+        if self._least is None:
+            return None
+        return two_sided(self._full.preconditioner.matrix, r, step, self._least)
+
+    def _newton(self, w: PETSc.Vec, t: float, r: PETSc.Vec) -> NewtonStep | None:
+        return newton_step(Counted(self._full.problem, t), w, r, self._full.preconditioner, FORCING)
+
+    def _left(self, w: PETSc.Vec, t: float, step: PETSc.Vec) -> float:
+        """Dual norm in elasticity of the forces in the corrected state [√eV]; inf where it has no energy."""
+        r, out = w.duplicate(), w.duplicate()
+        try:
+            self._full.problem.evaluate(w - step, t, r)
+        except ConvergenceError:
+            return float("inf")
+        self._full.preconditioner.apply(r, out)
+        return float(np.sqrt(max(r.dot(out), 0.0)))
+
+    def _split(self, step: PETSc.Vec) -> tuple[float, float]:
+        """Norms of the step's projection on the coupled space, orthogonal in elasticity, and of what is left."""
+        K, P = self._full.preconditioner.matrix, self._space
+        force, pull = step.duplicate(), P.createVecRight()
+        K.mult(step, force)
+        P.multTranspose(force, pull)
+        ksp = conjugate_gradients(self._stiffness, Apply(self._coupled.preconditioner), SPLIT)
+        inside = pull.duplicate()
+        ksp.solve(pull, inside)
+        part = max(float(pull.dot(inside)), 0.0)
+        whole = float(step.dot(force))
+        return float(np.sqrt(part)), float(np.sqrt(max(whole - part, 0.0)))
+
+
+@dataclass(frozen=True)
+class NewtonStep:
+    """H⁻¹ r by conjugate gradients.
+
+    Attributes:
+        step: It [Å].
+        products: Hessian products.
+        left: Dual norm in elasticity of the residual [√eV].
+        stability: Estimated lowest eigenvalue of the Hessian relative to elasticity [-].
+    """
+
+    step: PETSc.Vec
+    products: int
+    left: float
+    stability: float
+
+    def bounds(self, work: float) -> tuple[float, float]:
+        """√⟨r, H⁻¹ r⟩ from below, and from above if ``stability`` is right [√eV]."""
+        high = work + self.left**2 / self.stability
+        return float(np.sqrt(work)), float(np.sqrt(high))
+
+
+def newton_step(
+    work: Counted, w: PETSc.Vec, r: PETSc.Vec, preconditioner: Preconditioner, forcing: float
+) -> NewtonStep | None:
+    """H⁻¹ r, whose energy approaches √⟨r, H⁻¹ r⟩ from below; ``None`` if H is not positive. Collective.
+
+    Args:
+        work: The problem, with its load.
+        w: State.
+        r: Gradient there.
+        preconditioner: Elasticity, in whose dual norm the residual is measured.
+        forcing: Residual over that of the start at which to stop.
+    """
+    size = (w.getLocalSize(), None)
+    H = PETSc.Mat().createPython((size, size), work.linearised(w), comm=w.comm)
+    H.setUp()
+    ksp = conjugate_gradients(H, Apply(preconditioner), forcing)
+    ksp.setNormType(PETSc.KSP.NormType.NATURAL)
+    ksp.setComputeEigenvalues(True)
+    step = w.duplicate()
+    with own_errors():
+        ksp.solve(r, step)
+    if ksp.getConvergedReason() <= 0:
+        return None
+    # Ritz values lie above the lowest eigenvalue; half of theirs is no bound either, but errs on the safe side.
+    ritz = float(np.real(ksp.computeEigenvalues()).min(initial=1.0))
+    if not ritz > 0:
+        return None
+    return NewtonStep(step, work.products, float(ksp.getResidualNorm()), SAFETY * ritz)
+
+
+def dual_residuals(
+    coupled: Assembly,
+    z: PETSc.Vec,
+    t: float,
+    solved: CoupledProblem,
+    minimised: CoupledProblem | None,
+) -> tuple[float, float | None]:
+    """What the solver left, and the last change of the dead load, in the elasticity of the coupled model [√eV].
+
+    A dead load that changes no more makes the gradient of the minimised energy the blended forces: what they differ
+    by is its change. Collective.
+    """
+
+    def norm(g: PETSc.Vec) -> float:
+        out = g.duplicate()
+        coupled.preconditioner.solve(g, out)
+        return float(np.sqrt(max(g.dot(out), 0.0)))
+
+    left = z.duplicate()
+    solved.evaluate(z, t, left)
+    if minimised is None:
+        return norm(left), None
+    own = z.duplicate()
+    minimised.evaluate(z, t, own)
+    return norm(own), norm(left - own)
+
+
+def conjugate_gradients(A: PETSc.Mat, preconditioner: Apply, rtol: float) -> PETSc.KSP:
+    """A solver that stops at a relative residual or after ``MOST_PRODUCTS``. Collective."""
+    ksp = PETSc.KSP().create(A.comm)
+    ksp.setOperators(A)
+    ksp.setType("cg")
+    ksp.getPC().setType("python")
+    ksp.getPC().setPythonContext(preconditioner)
+    ksp.setTolerances(rtol=rtol, max_it=MOST_PRODUCTS)
+    return ksp
+
+
+def space_in_full(coupled: Assembly, full: Assembly) -> PETSc.Mat:
+    """From the unknowns of the coupled model to those of the full one, predictor apart. Collective.
+
+    Inner shifts follow the gradient of the mesh field as they do in the crystal at rest.
+    """
+    kinematics, whole = coupled.problem.kinematics, full.problem.kinematics
+    assert kinematics.space is not None and kinematics.nodes_owned is not None
+    free = np.flatnonzero(coupled.free)
+    _, match = spatial.cKDTree(full.X).query(coupled.X[free])
+    follows = full.free.copy()
+    follows[match] = False
+    here = whole.owned_atoms
+    interpolation = interpolation_matrix(kinematics.space, full.X, here, follows)
+    mine = np.isin(match, here)
+    components = kinematics.unknowns.components
+    chosen = block_matrix(
+        kinematics.unknowns.comm,
+        np.searchsorted(here, match[mine]),
+        kinematics.unknowns.atom[free[mine]],
+        np.ones(int(mine.sum())),
+        len(here),
+        kinematics.unknowns.n_owned,
+        3,
+        components,
+    )
+    atoms = interpolation.matMult(kinematics.nodes_owned)
+    different = PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN
+    atoms.axpy(1.0, chosen, structure=different)
+    inner = full.problem.placement.inner
+    if inner is not None:
+        atoms.axpy(1.0, _shifts_at_rest(coupled, full, inner, follows), structure=different)
+    return whole.atoms.transposeMatMult(atoms)
+
+
+def _shifts_at_rest(
+    coupled: Assembly, full: Assembly, inner: InnerShifts, follows: npt.NDArray[np.bool_]
+) -> PETSc.Mat:
+    """Inner shifts of the atoms of the full model that the mesh carries, by the coupled unknowns. Collective."""
+    here, gdim = full.problem.kinematics.owned_atoms, coupled.body.gdim
+    carried = CarriedShifts(inner, coupled.problem.kinematics, full.X, follows, here)
+    directions = np.zeros((3 * gdim, 3, 3))
+    column = np.arange(3 * gdim)
+    directions[column, column % 3, column // 3] = 1.0
+    rest = inner.law.response(np.broadcast_to(np.eye(3), directions.shape).copy())
+    response = np.moveaxis(rest.along(directions), 0, 2)  # (n_basis, 3, 3 gdim)
+    moving = np.flatnonzero(carried.moving[here])
+    values = response[inner.basis[here[moving]]]
+    rows = np.broadcast_to((3 * moving[:, None] + np.arange(3))[:, :, None], values.shape)
+    first = carried.of_unknowns.getOwnershipRange()[0]
+    columns = first + 3 * gdim * moving[:, None] + column
+    columns = np.broadcast_to(columns[:, None, :], values.shape)
+    csr = sparse.coo_matrix(
+        (values.ravel(), (rows.ravel(), columns.ravel())),
+        shape=(3 * len(here), carried.of_unknowns.getSize()[0]),
+    ).tocsr()
+    local = carried.of_unknowns.getLocalSize()[0]
+    return petsc_matrix(coupled.problem.kinematics.unknowns.comm, csr, local).matMult(
+        carried.of_unknowns
+    )
