@@ -20,7 +20,7 @@ from msolve.build import Setup
 from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import CalculatorPotential
 from msolve.errors import ConvergenceError
-from msolve.estimate import Estimate, Estimator, Places
+from msolve.estimate import Estimate, Estimator, Indicators, Locator, Places
 from msolve.io.result import ComparisonResult
 from msolve.loads import Zero
 from msolve.methods import Solved
@@ -101,6 +101,14 @@ class FullModel:
             hessian=self.kind == "hessian",
             minimised=solved.energy_problem if deferred else None,
         )
+
+    @cached_property
+    def _locator(self) -> Locator:
+        return Locator(self._assembly, self.assembly.X)
+
+    def indicators(self, places: Places) -> Indicators:
+        """An estimate by the atoms of the coupled model and the cells of its mesh. Collective."""
+        return self._locator(places)
 
     def compare(self, z: PETSc.Vec, t: float, settings: Settings) -> Compared:
         """Solve it from the lifted coupled state, and measure the difference. Collective.

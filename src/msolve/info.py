@@ -260,7 +260,7 @@ def _hdf5(path: Path) -> About:
             points = file["points"][:]
             sizes["extent"] = " x ".join(f"{x:.1f}" for x in np.ptp(points, axis=0)) + " Å"
             return About("mesh of the fields of a run", sizes)
-        if names == {"displacement", "stress_GPa", "beta"}:
+        if names >= {"displacement", "stress_GPa", "beta"}:
             largest = np.linalg.norm(file["displacement"][:], axis=1).max(initial=0.0)
             sizes["largest"] = f"displacement {largest:.4g} Å"
             return About(f"fields of a load step; open ../{INDEX} in ParaView", sizes)

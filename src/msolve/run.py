@@ -20,13 +20,21 @@ from msolve.assemble import Assembly
 from msolve.build import Setup, build, build_mesh, set_up
 from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.config import Case
-from msolve.estimate import Estimate
 from msolve.goals import Goals, check_quantities, told
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
 from msolve.io.result import RESULT, ComparisonResult, Result, Step, versions, write_result
 from msolve.methods import Solved, solve, stabilise
-from msolve.output import Recorder, StepFields, collect, prepare, tip_position
+from msolve.output import (
+    COLUMNS,
+    Recorder,
+    StepFields,
+    budget,
+    collect,
+    headline,
+    prepare,
+    tip_position,
+)
 from msolve.parallel import all_or_none
 from msolve.potentials import keep_freed_memory
 from msolve.restart import fingerprints
@@ -174,6 +182,7 @@ def _solve_and_record(
             apart = {"full atomistic model, from the coupled solution": found.report.history}
     with log.phase("pictures"):
         recorder.pictures(fields, steps[-1].histories, reference, apart)
+        recorder.budget(steps, (history or {}).get("rounds", ()))
     if comparison is not None:
         log.say(
             f"error against the full atomistic model: {comparison.total_h1:.3g} Å in all, "
@@ -258,7 +267,8 @@ def _load_steps(
                 numbers = goals(z, t)
         with log.phase("output"):
             fields = collect(assembly, z, t)
-            recorder.write(index, fields)
+            local = None if estimated is None else full.indicators(estimated[1])
+            recorder.write(index, fields, local)
             if estimated is not None and index == len(loads) - 1:
                 recorder.estimate(full.assembly, estimated[1].error, estimated[0])
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
@@ -275,7 +285,8 @@ def _load_steps(
         )
         log.step(steps[-1])
         if estimated is not None:
-            log.say(_told(estimated[0]))
+            log.say(headline(estimated[0]))
+            log.table(COLUMNS, budget(estimated[0]))
         if numbers is not None:
             log.say(told(numbers))
         keeper.between_steps(steps, z)
@@ -319,22 +330,6 @@ def _step(
         else float(np.nanmax(fields.force_spread, initial=0.0)),
         seconds=seconds,
         histories=histories,
-    )
-
-
-def _told(found: Estimate) -> str:
-    """An estimate in one line."""
-    norm = found.elasticity_norm if found.energy_norm is None else found.energy_norm
-    sure = ", uncertain by a factor of 2 or 3"
-    if found.contraction is not None:
-        sure = f", uncertain by some {100 * max(found.contraction, 0.01):.0f} %"
-    causes = ""
-    if found.coupling is not None and found.discretisation is not None:
-        causes = f"; coupling {found.coupling:.2g}, mesh {found.discretisation:.2g}"
-    return (
-        f"estimated error against the full atomistic model: {found.total_h1:.3g} Å in all, "
-        f"{found.tip_h1:.2g} Å near the defect (H1 norm){sure}; energy norm {norm:.2g} √eV{causes}, "
-        f"solver {found.algebraic:.1g}"
     )
 
 

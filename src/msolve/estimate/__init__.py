@@ -3,6 +3,7 @@
 """How far a coupled solution is from that of the full atomistic model, without solving that."""
 
 from msolve.estimate.exhaustive import Estimator
+from msolve.estimate.indicators import Indicators, Locator
 from msolve.estimate.numbers import Estimate, Places
 
-__all__ = ["Estimate", "Estimator", "Places"]
+__all__ = ["Estimate", "Estimator", "Indicators", "Locator", "Places"]

@@ -29,9 +29,7 @@ ROUNDING = 1e-9
 """Share of a bound that is given away to round-off."""
 
 
-def two_sided(
-    K: PETSc.Mat, r: PETSc.Vec, phi: PETSc.Vec, least: float
-) -> tuple[float, float]:
+def two_sided(K: PETSc.Mat, r: PETSc.Vec, phi: PETSc.Vec, least: float) -> tuple[float, float]:
     """Bounds of √⟨r, K⁻¹ r⟩. Collective.
 
     Args:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """How far a coupled solution is from that of the full atomistic model, without solving that.
 
-Here every atom of the body is visited. The coupled state is lifted to all atoms; the forces r left on them, measured in a dual norm, estimate the error
-in the norm that belongs to it:
+Here every atom of the body is visited. The coupled state is lifted to all atoms; the forces r left on them, measured
+in a dual norm, estimate the error in the norm that belongs to it:
 
     elasticity  η = √⟨r, K⁻¹ r⟩, K linear elasticity of the lattice;
     Hessian     η = √⟨r, H⁻¹ r⟩, H that of the full model in the lifted state: the energy norm of a Newton step,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -63,13 +64,21 @@ class FieldWriter:
         cells = self._order.gather_cells(self._order.node[space.cell_nodes()[:, vtk_order(*shape)]])
         self._topology = _TOPOLOGY[shape]
         self._sizes = (0, 0, 0)
+        self._more: dict[int, tuple[str, ...]] = {}
         with all_or_none(space.comm, "writing the mesh"):
             if points is not None and cells is not None:
                 self._sizes = (len(points), len(cells), cells.shape[1])
                 content = hdf5({"points": points, "cells": cells})
                 write_whole(directory / MESH, content)
 
-    def write(self, step: int, displacement: Array, stress: Array, beta: Array) -> None:
+    def write(
+        self,
+        step: int,
+        displacement: Array,
+        stress: Array,
+        beta: Array,
+        more: Mapping[str, Array] | None = None,
+    ) -> None:
         """Write the file of one load step.
 
         Args:
@@ -77,6 +86,7 @@ class FieldWriter:
             displacement: Total displacement at the local nodes, shape ``(n_local_nodes, 3)`` [Å].
             stress: Cauchy stress of each owned cell, shape ``(n_cells, 3, 3)`` [eV/Å³].
             beta: β of each owned cell, shape ``(n_cells,)``.
+            more: Further values of each owned cell, by name.
 
         Raises:
             OutputError: It cannot be written.
@@ -84,9 +94,12 @@ class FieldWriter:
         nodal = self._order.gather_nodes(displacement)
         cells = self._order.gather_cells
         stress_GPa, beta_of_all = cells(stress.reshape(-1, 9) / GPA), cells(beta)
+        others = {name: cells(values) for name, values in (more or {}).items()}
+        self._more[step] = tuple(others)
         with all_or_none(self._space.comm, f"writing the fields of load step {step}"):
             if nodal is not None and stress_GPa is not None and beta_of_all is not None:
                 arrays = {"displacement": nodal, "stress_GPa": stress_GPa, "beta": beta_of_all}
+                arrays |= {name: values for name, values in others.items() if values is not None}
                 write_whole(self._directory / step_file(step), hdf5(arrays))
 
     def list_steps(self, times: Mapping[int, float]) -> None:
@@ -118,11 +131,19 @@ class FieldWriter:
                 ("displacement", "Vector", "Node", (n_nodes, 3)),
                 ("stress_GPa", "Tensor", "Cell", (n_cells, 9)),
                 ("beta", "Scalar", "Cell", (n_cells,)),
+                *((name, "Scalar", "Cell", (n_cells,)) for name in self._further(step)),
             ):
                 yield f'  <Attribute Name="{name}" AttributeType="{kind}" Center="{centre}">'
                 yield f"   {_item(f'{step_file(step)}:/{name}', shape)}</Attribute>"
             yield " </Grid>"
         yield "</Grid></Domain></Xdmf>"
+
+    def _further(self, step: int) -> tuple[str, ...]:
+        """Names of the further values of a load step, which another run may have written."""
+        if step not in self._more:
+            with h5py.File(self._directory / step_file(step)) as file:
+                self._more[step] = tuple(sorted(set(file) - {"displacement", "stress_GPa", "beta"}))
+        return self._more[step]
 
 
 def _item(place: str, shape: tuple[int, ...], kind: str = "Float") -> str:

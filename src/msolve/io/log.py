@@ -12,14 +12,16 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -201,6 +203,22 @@ class RunLog:
         """One line for terminal and log file."""
         if self._speaks:
             _log.info(line)
+
+    def table(self, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+        """A small table for terminal and log file; the first column is text, others are figures."""
+        if not self._speaks:
+            return
+        made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+        for number, name in enumerate(columns):
+            made.add_column(name, justify="right" if number == 1 else "left")
+        for row in rows:
+            made.add_row(*row)
+        shown = Padding(made, (0, 0, 0, 4))
+        self._console.print(shown)
+        text = Console(file=StringIO(), width=110, color_system=None)
+        text.print(shown)
+        for line in text.file.getvalue().rstrip().splitlines():  # type: ignore[attr-defined]
+            _log.debug(line.rstrip())
 
     def check(self) -> None:
         """Raise what the file system refused since the start, if anything.

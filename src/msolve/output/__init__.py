@@ -2,8 +2,18 @@
 # SPDX-License-Identifier: MIT
 """What a run leaves behind: fields, atoms and pictures of its load steps. Gathers, then writes; computes no physics."""
 
+from msolve.output.budget import COLUMNS, budget, headline
 from msolve.output.drawing import tip_position
 from msolve.output.recorder import Recorder, prepare
 from msolve.output.step import StepFields, collect
 
-__all__ = ["Recorder", "StepFields", "collect", "prepare", "tip_position"]
+__all__ = [
+    "COLUMNS",
+    "Recorder",
+    "StepFields",
+    "budget",
+    "collect",
+    "headline",
+    "prepare",
+    "tip_position",
+]

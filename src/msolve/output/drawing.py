@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -207,6 +207,25 @@ class Painter:
         )
         title = "Estimated error against the full atomistic model, which was not solved for it"
         return self._draw_error("estimate.png", full, error, title, summary)
+
+    def draw_budget(
+        self, bars: Sequence[tuple[str, Mapping[str, Any]]], rounds: Sequence[Mapping[str, Any]]
+    ) -> list[str]:
+        """Draw what estimates consist of; returns names of files. Rank-local.
+
+        Args:
+            bars: Loads, and the estimate of each.
+            rounds: Estimates of the rounds of refinement.
+        """
+        from msolve.io.pictures import picture_budget
+
+        panels = {f"load [{self._setup.load_unit}]" if len(bars) > 1 else "load": bars}
+        if len(rounds) > 1:
+            panels["round of the refinement"] = [(str(k), row) for k, row in enumerate(rounds)]
+        picture_budget(
+            self._directory / "budget.png", panels, title="What the estimated error consists of"
+        )
+        return ["budget.png"]
 
     def _draw_error(
         self, name: str, full: Assembly, error: Array, title: str, summary: str

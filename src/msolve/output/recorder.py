@@ -9,8 +9,9 @@ list finished steps only: a killed run leaves nothing that cannot be read.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mpi4py import MPI
 
@@ -21,12 +22,12 @@ from msolve.assemble import Assembly
 from msolve.build import Setup
 from msolve.compare import Comparison
 from msolve.errors import CaseError, OutputError
-from msolve.estimate import Estimate
+from msolve.estimate import Estimate, Indicators
 from msolve.io.checkpoints import CHECKPOINT
 from msolve.io.fields import INDEX, MESH, FieldWriter, step_file
 from msolve.io.files import output_error, write_whole
 from msolve.io.meshes import MeshData
-from msolve.io.result import RESULT
+from msolve.io.result import RESULT, Step
 from msolve.io.trajectories import atoms_file, regions_of, write_atoms
 from msolve.output.drawing import Painter
 from msolve.output.step import StepFields, deformation
@@ -103,8 +104,13 @@ class Recorder:
             *self._pictures,
         )
 
-    def write(self, step: int, fields: StepFields) -> None:
+    def write(self, step: int, fields: StepFields, local: Indicators | None = None) -> None:
         """Write the files of a load step, then the index that lists it.
+
+        Args:
+            step: Number of the load step.
+            fields: The step.
+            local: Its estimate place by place, where there is one.
 
         Raises:
             OutputError: They cannot be written; what was there before still is.
@@ -112,12 +118,16 @@ class Recorder:
         if self._setup.case.output.atoms:
             with all_or_none(self._comm, f"writing the atoms of load step {step}"):
                 if self._rank == 0:
-                    self._write_atoms(step, fields)
+                    self._write_atoms(step, fields, local)
             self._with_atoms.add(step)
         if self._writer is not None:
             assert self._assembly.problem.stored is not None
             X = self._assembly.problem.stored.points.mean(axis=1)
-            self._writer.write(step, fields.nodes, fields.stress, self._setup.regions.beta(X))
+            beta = self._setup.regions.beta(X)
+            more = {}
+            if local is not None:
+                more = {"estimated_error": local.cell_error, "source": local.cell_source}
+            self._writer.write(step, fields.nodes, fields.stress, beta, more)
             self._with_fields.add(step)
             self._list_fields()
 
@@ -137,10 +147,12 @@ class Recorder:
             rising = all(a < b for a, b in itertools.pairwise(loads))
             self._writer.list_steps({k: loads[k] if rising else k for k in self._with_fields})
 
-    def _write_atoms(self, step: int, fields: StepFields) -> None:
+    def _write_atoms(self, step: int, fields: StepFields, local: Indicators | None) -> None:
         assembly = self._assembly
         spread = fields.force_spread
         known = {} if spread is None else {"force_spread": np.nan_to_num(spread)}
+        if local is not None:
+            known |= {"estimated_error": local.atom_error, "source": local.atom_source}
         write_atoms(
             self._directory / atoms_file(step),
             fields.positions,
@@ -200,6 +212,15 @@ class Recorder:
         with all_or_none(self._comm, "drawing the estimate"):
             if self._rank == 0:
                 self._pictures += self._painter.draw_estimate(full, error, numbers)
+
+    def budget(self, steps: Sequence[Step], rounds: Sequence[Mapping[str, Any]]) -> None:
+        """Draw what the estimated errors consist of, over load steps and rounds of refinement."""
+        bars = [(f"{step.load:.4g}", step.estimate) for step in steps if step.estimate is not None]
+        if not self._setup.case.output.pictures or not bars:
+            return
+        with all_or_none(self._comm, "drawing the budget of the error"):
+            if self._rank == 0:
+                self._pictures += self._painter.draw_budget(bars, rounds)
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -6,6 +6,7 @@ Arrays in, files out, on one rank; bodies in space are in ``space``, imported wh
 Nothing is computed here that belongs into a result, and no global state of matplotlib is touched.
 """
 
+from msolve.io.pictures.budget import picture_budget
 from msolve.io.pictures.canvas import AtomsView, MeshView, RenderError
 from msolve.io.pictures.comparison import picture_comparison
 from msolve.io.pictures.convergence import picture_convergence
@@ -17,6 +18,7 @@ __all__ = [
     "MeshView",
     "Opening",
     "RenderError",
+    "picture_budget",
     "picture_comparison",
     "picture_convergence",
     "picture_domain",
