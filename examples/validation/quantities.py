@@ -4,25 +4,32 @@
 
 Each case is solved by its coupling method, asked for its quantities, and then the full atomistic model is solved from
 there, to round-off. About five minutes of one core; ``--quick`` takes four cases, ``--rings`` only holds rings around
-one crack against each other.
+one crack against each other, and J against energies.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
+
+from mpi4py import MPI
 
 import numpy as np
 from common import COLOUR, DECKS, Array, Row, canvas, prepare, publish, solve_coupled, table
 
 from msolve.against import FullModel
+from msolve.build import build, set_up
 from msolve.compare import lift_to, unknowns_of
+from msolve.config import load_case
 from msolve.errors import ConvergenceError
 from msolve.goals import Goals
+from msolve.loads import KField
 from msolve.methods import stabilise
 from msolve.quantities.corrected import Corrected
 from msolve.solvers import Settings, minimise
-from msolve.units import MPA_SQRT_M
+from msolve.units import J_PER_M2, MPA_SQRT_M
 
 TOLERANCE = 1e-5
 """Of the coupled solve [eV/Å]."""
@@ -262,15 +269,76 @@ def draw_rings(rows: list[Row]) -> object:
     return figure
 
 
+def advance() -> list[Row]:
+    """J of one crack at several places of its tip, and what the energies of these equilibria say of it.
+
+    From one place to the next, Δ further, the energy of the body changes by (2γ - J) Δ times its period.
+    """
+    asked = ", ".join(
+        f"{{name: J{inner}, kind: energy_release, inner: {inner} angstrom, outer: {outer} angstrom}}"
+        for inner, outer in RINGS
+    )
+    changes = ["domain.radius=80 angstrom", "load.K=1.0 K_G", "coupling.method=atomistic"]
+    case = load_case(DECKS / "crack_eam.yaml", [*changes, f"quantities=[{asked}]"])
+    setup = set_up(case, MPI.COMM_WORLD)
+    full = build(setup, None, MPI.COMM_WORLD)
+    goals, t, body = Goals(setup, full, FullModel(setup, full)), setup.loads[-1], full.body
+    field, slab = body.far_field, setup.slab
+    assert isinstance(field, KField) and slab is not None
+    step = float(body.crystal.crystal.axes[0][0]) / 2**0.5
+    found: list[tuple[float, dict[str, float]]] = []
+    for n in range(-1, 5):
+        ahead = dataclasses.replace(field, tip=(n * step, 0.0)).displacement(full.X, t)
+        z = unknowns_of(full, full.X + ahead, t)
+        minimise(full.problem, z, t, full.preconditioner, Settings(tolerance=TOLERANCE / 10))
+        energy = full.problem.evaluate(z, t, z.duplicate())
+        numbers = goals.of_full(full, z, t)
+        found.append((energy, {name: goal.number.value for name, goal in numbers.items()}))
+    rows: list[Row] = []
+    for n, ((before, J0), (after, J1)) in enumerate(pairwise(found), start=-1):
+        lost = (before - after) / (step * body.crystal.period)
+        G = (2 * slab.surface_energy + lost) / J_PER_M2
+        row: Row = {"place": f"{n * step:.2f} → {(n + 1) * step:.2f} Å", "energies": G}
+        row |= {name: 0.5 * (J0[name] + J1[name]) / G for name in J0}
+        rows.append(row)
+    return rows
+
+
+def draw_advance(rows: list[Row]) -> object:
+    """J over what energies say, ring by ring."""
+    figure, (axes,) = canvas(6.4, 3.6)
+    for row in rows:
+        ratio = [float(row[f"J{inner}"]) - 1 for inner, _ in RINGS]  # type: ignore[arg-type]
+        axes.plot([0.5 * (a + b) for a, b in RINGS], ratio, "o-", ms=5, label=str(row["place"]))
+    axes.axhline(0, color="#999999", lw=1, zorder=0)
+    axes.set_xlabel("middle of the ring [Å]")
+    axes.set_ylabel("J over that by energies, less 1")
+    axes.legend(fontsize=8, title="advance of the tip", title_fontsize=8)
+    return figure
+
+
+def _digits(rows: list[Row]) -> list[Row]:
+    """The rows with four decimals."""
+    return [
+        {key: f"{value:.4f}" if isinstance(value, float) else value for key, value in row.items()}
+        for row in rows
+    ]
+
+
 def main() -> None:
     """Measure and publish."""
+    moved = advance()
+    page = "howto-quantities"
+    columns = {"place": "tip", "energies": "by energies [J/m²]"}
+    columns |= {f"J{a}": f"J of {a} – {b} Å over it" for a, b in RINGS[::2]}
+    publish("advance", moved, table(_digits(moved), columns), draw_advance(moved), page=page)
     headings = {"ring": "ring"} | {
         f"{name} {state}": f"{name}, {words}"
         for name in ("K", "K_I")
         for state, words in (("field", "K-field"), ("coupled", "coupled"), ("full", "full model"))
     }
     around = rings()
-    publish("rings", around, table(around, headings), draw_rings(around), page="howto-quantities")
+    publish("rings", around, table(_digits(around), headings), draw_rings(around), page=page)
     if "--rings" in sys.argv:
         return
     rows = study("--quick" in sys.argv)

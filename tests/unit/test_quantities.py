@@ -125,6 +125,24 @@ def test_J_is_the_same_in_every_ring_of_a_solution(crack):
     assert np.ptp(linear) < 0.06 * K  # as far as linear elasticity goes
 
 
+def test_J_is_what_energies_say_of_an_advance(crack):
+    """Of two equilibria a bond apart: what the body loses pays for the surface, less J."""
+    full, K, _, exact = crack
+    body = full.body
+    advance = body.crystal.crystal.axes[0][0] / np.sqrt(2)
+    ahead = replace(body.far_field, tip=(advance, 0.0)).displacement(full.X, K)
+    moved = unknowns_of(full, full.X + ahead, K)
+    assert minimise(full.problem, moved, K, full.preconditioner, TIGHT).converged
+    g, energies, J = exact.duplicate(), [], []
+    for state in (exact, moved):
+        energies.append(full.problem.evaluate(state, K, g))
+        release = EnergyRelease.of(full, rest_of(full, K), 20.0, 42.0)
+        J.append(release.value(full.problem.gather(state, K)))
+    lost = (energies[0] - energies[1]) / (advance * body.period)
+    assert J[0] - J[1] > 0.05 * J[0]
+    assert np.mean(J) == pytest.approx(2 * body.slab.surface_energy + lost, rel=3e-3)
+
+
 def test_the_full_model_is_where_it_is_said_to_be(crack, numbers):
     full, K, start, exact = crack
     steps = Corrected.of(full, start, K)
