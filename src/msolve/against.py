@@ -20,7 +20,7 @@ from msolve.build import Setup
 from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import CalculatorPotential
 from msolve.errors import ConvergenceError
-from msolve.estimate import Estimate, Estimator, Indicators, Locator, Places
+from msolve.estimate import Estimate, Estimator, Indicators, Locator, Places, law_error
 from msolve.io.result import ComparisonResult
 from msolve.loads import Zero
 from msolve.methods import Solved
@@ -94,13 +94,15 @@ class FullModel:
         if not self._setup.case.coupled or self.kind == "none" or self.why_not is not None:
             return None
         deferred = self._setup.case.coupling.method == "bgfc_deferred"
-        return self._estimator(
+        numbers, places = self._estimator(
             z,
             t,
             solved.residual_problem,
             hessian=self.kind == "hessian",
             minimised=solved.energy_problem if deferred else None,
         )
+        law = law_error(self._assembly, z, t, solved.residual_problem)
+        return dataclasses.replace(numbers, law=law), places
 
     @cached_property
     def _locator(self) -> Locator:

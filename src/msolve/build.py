@@ -35,8 +35,10 @@ from msolve.loads import KField, Zero
 from msolve.parallel import Pools, all_or_none
 from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.bulk_forces import ForceBulkCell
+from msolve.potentials.network_law import read_law
 from msolve.potentials.rest import elastic_constants
-from msolve.potentials.tabulated import TabulatedLaw
+from msolve.potentials.stand_in import StandIn
+from msolve.potentials.tabulated import tabulated
 from msolve.regions import Ball, Grown, Regions
 from msolve.tagged import read_tagged, user_mesh
 from msolve.units import GPA, J_PER_M2, MPA_SQRT_M
@@ -99,8 +101,8 @@ class Setup:
             out["surface_energy"] = self.slab.surface_energy / J_PER_M2
             out["K_G"] = self.K_G / MPA_SQRT_M
         law = self.body.material
-        if isinstance(law, TabulatedLaw):
-            out["tabulated_strain"], out["tabulated_error"] = law.strain, law.error
+        if isinstance(law, StandIn):
+            out["law_strain"], out["law_error"] = law.strain, law.error
         return out
 
 
@@ -217,15 +219,19 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
 
 
 def _law(case: Case, bulk: BulkCell | ForceBulkCell) -> Material:
-    """The continuum's law: the potential's own, or a polynomial in its place where the case asks for one."""
-    given = case.potential
-    if (
-        isinstance(given, CalculatorPotential | GapPotential)
-        and given.tabulate is not None
-        and case.coupled
-    ):
+    """The continuum's law: the potential's own, or what stands in its place where the case asks for that."""
+    given, file = case.potential, case.continuum.law
+    if not case.coupled:
+        return bulk
+    if file is not None:
+        try:
+            return read_law(case.path(file), bulk)
+        except CaseError as error:
+            named = [f"continuum.law = {file}: {problem}" for problem in error.problems]
+            raise CaseError(named) from None
+    if isinstance(given, CalculatorPotential | GapPotential) and given.tabulate is not None:
         assert isinstance(bulk, ForceBulkCell)
-        return TabulatedLaw(bulk, given.tabulate)
+        return tabulated(bulk, given.tabulate)
     return bulk
 
 

@@ -36,12 +36,15 @@ DONE, BUG, BAD_INPUT, NOT_CONVERGED, NOT_WRITTEN = 0, 1, 2, 3, 4
 PATIENCE = 5.0
 """How long a failing rank waits for the others to fail as well before it ends them [s]."""
 
+TRAINED = ("potential", "law")
+
 VERBS = ("check", "restart", "info", "train")
 
 USAGE = """msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
        msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
        msolve info FILE_OR_FOLDER
-       msolve train potential TRAINING.yaml [--set KEY.PATH=VALUE ...]"""
+       msolve train potential TRAINING.yaml [--set KEY.PATH=VALUE ...]
+       msolve train law TRAINING.yaml [--set KEY.PATH=VALUE ...]"""
 
 
 class UsageError(Exception):
@@ -96,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="'msolve check CASE.yaml' validates the input and estimates how large the problem is. "
         "'msolve restart DIR' goes on with an interrupted run, or with more load steps. 'msolve info' "
         "says what a file or an output folder is. 'msolve train potential' makes a potential from a "
-        "reference. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
+        "reference, 'msolve train law' a fast law of a potential's crystal for the "
+        "mesh. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="input file, folder or file")
     parser.add_argument(
@@ -121,16 +125,17 @@ def _parser() -> argparse.ArgumentParser:
 def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     verb, names = (words[0], words[1:]) if words and words[0] in VERBS else ("run", words)
     if verb == "train":
-        if not names or names[0] != "potential":
+        if not names or names[0] not in TRAINED:
             raise UsageError(
-                "only a potential can be trained: msolve train potential TRAINING.yaml"
+                f"name what to train: msolve train {' or '.join(TRAINED)} TRAINING.yaml"
             )
-        names = names[1:]
+        verb, names = f"train {names[0]}", names[1:]
     if not names:
         wanted = {
             "restart": "the output folder of a run",
             "info": "a file or an output folder",
-            "train": "the input of the training",
+            "train potential": "the input of the training",
+            "train law": "the input of the training",
         }
         raise UsageError(f"name {wanted.get(verb, 'an input file')}")
     if len(names) > (2 if verb == "restart" else 1):
@@ -145,8 +150,8 @@ def _work(
 ) -> int:
     if verb == "info":
         return _inform(Path(paths[0]), comm)
-    if verb == "train":
-        return _train(paths[0], arguments.overrides, comm)
+    if verb.startswith("train"):
+        return _train(verb.removeprefix("train "), paths[0], arguments.overrides, comm)
     signals = _Signals()
     if verb in ("run", "restart"):
         signals.listen()
@@ -187,22 +192,25 @@ def _inform(path: Path, comm: MPI.Intracomm) -> int:
     return DONE
 
 
-def _train(path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> int:
-    from msolve.config import load_training
+def _train(what: str, path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> int:
+    from msolve.config import LawTraining, load_law_training, load_training
     from msolve.errors import UnsupportedError
     from msolve.parallel import all_or_none
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _interrupt)
     with all_or_none(comm, "reading the input"):
-        given = load_training(path, overrides)
+        given = (load_law_training if what == "law" else load_training)(path, overrides)
     if comm.size > 1:
         raise UnsupportedError(
             f"msolve train works on one rank, started on {comm.size}; start it without mpirun"
         )
-    from msolve.train import train_potential
+    from msolve.train import train_law, train_potential
 
-    train_potential(given)
+    if isinstance(given, LawTraining):
+        train_law(given)
+    else:
+        train_potential(given)
     return DONE
 
 

@@ -710,6 +710,40 @@ def _packages() -> Iterator[Bad]:
     )  # fmt: skip
 
 
+def _laws() -> Iterator[Bad]:
+    group = "Learned laws"
+    ours = "solver_configs/potentials/w_mace/w_mace.law"
+
+    def shipped(change: Callable[[str], str] = str) -> Callable[[Path], None]:
+        def make(folder: Path) -> None:
+            (folder / "w.law").write_text(change((ROOT / ours).read_text()))
+
+        return make
+
+    given, key = {"continuum": {"law": "w.law"}}, "continuum.law"
+    yield Bad(group, "a law that is not there", key, given)
+    yield Bad(
+        group, "a law that is cut off", "not valid JSON", given, files=shipped(lambda t: t[:999])
+    )
+    yield Bad(
+        group, "a law of another version", "train it again", given,
+        files=shipped(lambda text: text.replace('"version": 1', '"version": 99')),
+    )  # fmt: skip
+    yield Bad(
+        group, "a law without its network", "layers", given,
+        files=shipped(lambda text: text.replace('"layers"', '"network"')),
+    )  # fmt: skip
+    yield Bad(group, "a law of another potential", "another law", given, files=shipped())
+    yield Bad(
+        group, "a law in a crystal that is not cubic", "structures", files=shipped(),
+        changes={**given, "crystal.structure": "hcp", "crystal.lattice_constant": "from_potential"},
+    )  # fmt: skip
+    yield Bad(
+        group, "a law beside a polynomial", "potential.tabulate", files=shipped(),
+        changes={**given, "potential": {**BLACK_BOX, "tabulate": "1 %"}},
+    )  # fmt: skip
+
+
 def _numbers() -> Iterator[Bad]:
     """Models that give no numbers: at rest, and once a run is under way."""
     group = "Energies and forces that are no numbers"
@@ -826,7 +860,19 @@ def _training() -> Iterator[Bad]:
     def cells(**keys: Any) -> dict[str, Any]:
         return {"data.cells": [{"count": 2, **keys}]}
 
-    yield Bad(group, "something else than a potential", "only a potential", words=("train", "DECK"))
+    yield Bad(
+        group,
+        "something else than a potential or a law",
+        "name what to train",
+        words=("train", "DECK"),
+    )
+    law = ("train", "law", "DECK")
+    yield Bad(group, "no training of a law named", "name the input", words=law[:2])
+    yield Bad(group, "a deck as the training of a law", "the input of a run", words=law)
+    yield Bad(
+        group, "a law of strains beyond all", "law.strain", {"law": {"strain": "40 %"}}, words=law,
+        base={"crystal": TRAINING["crystal"], "potential": TRAINING["reference"]},
+    )  # fmt: skip
     yield Bad(group, "no training named", "name the input", words=("train", "potential"))
     yield Bad(group, "a deck", "msolve case", words=("train", "potential", "DECK"))
     yield Bad(group, "its input as a deck", "msolve train potential", base=TRAINING)
@@ -882,6 +928,7 @@ CASES = tuple(
         _models,
         _packages,
         _numbers,
+        _laws,
         _meshes,
         _restarts,
         _rest,

@@ -12,7 +12,9 @@ import ase.io
 import numpy as np
 import pytest
 
+from msolve.config import load_law_training
 from msolve.testing import write_tiny_mace
+from msolve.train import train_law
 
 DECKS = Path(__file__).parents[2] / "solver_configs"
 SMALL = {
@@ -171,7 +173,23 @@ def test_an_ase_calculator_gives_the_same_on_several_ranks(tmp_path):
     assert steps[0]["iterations"] > 5 and steps[0]["lowest_eigenvalue"] > 0.1
     assert steps[1]["unknowns"] == steps[0]["unknowns"]
     assert np.abs(three[1] - one[1]).max() < 10 * DISPLACEMENT
-    assert 0 < one[0]["material"]["tabulated_error"] < 1e-3
+    assert 0 < one[0]["material"]["law_error"] < 1e-3
+
+
+def test_a_learned_law_gives_the_same_on_several_ranks(tmp_path):
+    recipe = tmp_path / "law.yaml"
+    recipe.write_text(
+        "crystal: {structure: bcc, element: W}\n"
+        f"potential: {{kind: eam, file: {DECKS}/potentials/w_eam4.eam.fs}}\n"
+        "law: {states: 400, iterations: 40, width: 8}\n"
+    )
+    given = load_law_training(recipe, [f"output.directory={tmp_path / 'law'}"])
+    changes = {"continuum.law": train_law(given) / "law.law", "coupling.method": "bgfc_deferred"}
+    one, three = (run(n, tmp_path / str(n), **changes) for n in (1, 3))
+    assert three[0]["steps"][0]["energy"] == pytest.approx(one[0]["steps"][0]["energy"], rel=ENERGY)
+    assert np.abs(three[1] - one[1]).max() < DISPLACEMENT
+    shares = [result["steps"][0]["estimate"]["law"] for result, _ in (one, three)]
+    assert shares[0] > 0.001 and shares[1] == pytest.approx(shares[0], rel=1e-6)
 
 
 @pytest.mark.parametrize("method", ["bqcf", pytest.param("atomistic", marks=pytest.mark.slow)])

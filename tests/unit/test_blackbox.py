@@ -25,7 +25,7 @@ from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.calculator import ase_calculator, wrap_calculator
 from msolve.potentials.kim import installed_kim_models
 from msolve.potentials.rest import elastic_constants, relaxed_lattice
-from msolve.potentials.tabulated import TabulatedLaw
+from msolve.potentials.tabulated import tabulated
 from msolve.solvers import Settings, descend, lowest_mode, minimise, work_between
 from msolve.testing import Tolerances, check_material, check_potential
 
@@ -227,7 +227,7 @@ def tungsten_law():
 def test_a_tabulated_law_is_the_law_within_the_error_it_tells():
     rng = np.random.default_rng(4)
     # A shell of neighbours passes the cutoff, with a kink, at some more strain than this.
-    law = TabulatedLaw(tungsten_law(), 0.0025)
+    law = tabulated(tungsten_law(), 0.0025)
     small = np.eye(3) + 0.0005 * rng.normal(size=(20, 3, 3))
     check_material(law, small, rng, Tolerances(step=1e-6, gradient=1e-5))
     (W, P), (W_exact, P_exact) = law.energy_density(small), tungsten_law().energy_density(small)
@@ -239,14 +239,14 @@ def test_a_tabulated_law_is_the_law_within_the_error_it_tells():
 
 
 def test_beyond_its_strain_a_tabulated_law_asks_and_with_a_wide_one_it_is_refused():
-    law = TabulatedLaw(tungsten_law(), 0.0025)
+    law = tabulated(tungsten_law(), 0.0025)
     large = np.eye(3)[None] + np.diag([0.0, 0.03, 0.0])
     assert np.array_equal(law.energy_density(large)[1], tungsten_law().energy_density(large)[1])
     assert np.array_equal(law.tangent(large), tungsten_law().tangent(large))
     with pytest.raises(ConvergenceError, match="inside out"):
         law.energy_density(np.diag([1.0, 1.0, -1.0])[None])
     with pytest.raises(CaseError, match=r"potential.tabulate = 8 %: a polynomial misses"):
-        TabulatedLaw(tungsten_law(), 0.08)
+        tabulated(tungsten_law(), 0.08)
 
 
 def test_a_patch_of_forces_is_a_patch_of_site_energies():

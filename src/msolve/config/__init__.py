@@ -8,10 +8,12 @@ the same model. Nothing is built here: no potential is loaded, no mesh made, no 
 
 from msolve.config.case import Case
 from msolve.config.defects import Defect
+from msolve.config.laws import Continuum, LawTraining
 from msolve.config.loading import (
     case_from_dict,
     is_training,
     load_case,
+    load_law_training,
     load_training,
     training_from_dict,
 )
@@ -86,6 +88,7 @@ __all__ = [
     "CapsuleCore",
     "Case",
     "Compare",
+    "Continuum",
     "Core",
     "Coupling",
     "CrystalInput",
@@ -104,6 +107,7 @@ __all__ = [
     "KFieldLoad",
     "KimPotential",
     "LammpsPotential",
+    "LawTraining",
     "LinearTraining",
     "MaceTraining",
     "Mesh",
@@ -126,6 +130,7 @@ __all__ = [
     "case_from_dict",
     "is_training",
     "load_case",
+    "load_law_training",
     "load_training",
     "names_of",
     "reference",

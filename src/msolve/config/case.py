@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from msolve.config.checks import problems_of
 from msolve.config.defects import Defect
+from msolve.config.laws import Continuum
 from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
 from msolve.config.potentials import AnyPotential
 from msolve.config.problems import Problems
@@ -46,6 +47,7 @@ class Case(Section):
         default=None, description="Atomistic zones; needed by all methods but `atomistic`."
     )
     mesh: Mesh = Field(default=Mesh(), description="Finite-element mesh.")
+    continuum: Continuum = Field(default=Continuum(), description="Law of the finite elements.")
     defect: Defect = Field(default=Defect(), description="Vacancies or a crack.")
     load: Annotated[AffineLoad | KFieldLoad | BoundaryLoad, Field(discriminator="kind")] = Field(
         description="What happens at the outer boundary."

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LEAST_STRETCH = 0.5
 """No crystal is compressed to less, or stretched to more than its inverse."""
 
+LEARNED = ("bcc", "fcc", "diamond")
+"""Structures whose law can be learned."""
+
 ENERGY_METHODS = ("bqce", "bgfc", "bgfc_deferred")
 
 
@@ -92,6 +95,7 @@ def _file_problems(case: Case) -> list[str]:
             f"coupling.method = {case.coupling.method}: blends site energies, and potential.kind = "
             f"{potential.kind} gives forces only; bqcf or atomistic would do"
         )
+    problems += _law_problems(case)
     if (case.coupled or case.domain is None) and mesh.kind == "file" and mesh.file is None:
         problems.append("mesh.file: missing; mesh.kind = file needs it")
     if mesh.kind != "file" and mesh.file is not None:
@@ -103,6 +107,22 @@ def _file_problems(case: Case) -> list[str]:
     elif case.domain is None and case.defect.kind == "crack":
         problems.append(
             "domain: missing; defect.kind = crack needs a disc, also in a mesh of yours"
+        )
+    return problems
+
+
+def _law_problems(case: Case) -> list[str]:
+    file, problems = case.continuum.law, []
+    if file is None:
+        return []
+    if case.crystal.structure not in LEARNED:
+        problems.append(
+            f"continuum.law = {file}: learned laws are for the structures {', '.join(LEARNED)}, and "
+            f"crystal.structure = {case.crystal.structure}; leave it out"
+        )
+    if getattr(case.potential, "tabulate", None) is not None:
+        problems.append(
+            f"continuum.law = {file}: not with potential.tabulate, which does the same at smaller strains"
         )
     return problems
 

@@ -18,12 +18,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from msolve.config.case import Case
+from msolve.config.laws import LawTraining
 from msolve.config.problems import Problems
 from msolve.config.sections import Section
 from msolve.config.training import Training
 from msolve.errors import CaseError
 
-Input = TypeVar("Input", Case, Training)
+Input = TypeVar("Input", Case, Training, LawTraining)
 
 _KINDS = {
     "bool": "true or false",
@@ -62,13 +63,23 @@ def load_training(path: str | Path, overrides: Sequence[str] = ()) -> Training:
     return training_from_dict(data, overrides, folder=Path(path).parent, source=Path(path).name)
 
 
+def load_law_training(path: str | Path, overrides: Sequence[str] = ()) -> LawTraining:
+    """Read the input of ``msolve train law``; arguments and errors as for :func:`load_case`."""
+    data = _mapping(path, "crystal, potential, law")
+    if "load" in data:
+        problem = f"is the input of a run, not of a training; msolve {Path(path).name} runs it"
+        raise CaseError([problem], Path(path).name)
+    folder, source = Path(path).parent, Path(path).name
+    return _validated(LawTraining, data, overrides, folder, source)
+
+
 def is_training(path: str | Path) -> bool:
     """Whether an input is that of a training; errors as for :func:`load_case`."""
     return _of_training(_mapping(path, "crystal, potential, domain, load"))
 
 
 def _of_training(data: Mapping[str, Any]) -> bool:
-    return "data" in data and "load" not in data
+    return ("data" in data or "law" in data) and "load" not in data
 
 
 def _mapping(path: str | Path, keys: str) -> dict[str, Any]:

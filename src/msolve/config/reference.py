@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from msolve.config.case import Case
+from msolve.config.laws import LawTraining
 from msolve.config.loading import choices_of, sections_in
 from msolve.config.quantities import Accepts
 from msolve.config.sections import Section
@@ -42,6 +43,14 @@ _TRAINING = """\
 The input of `msolve train potential TRAINING.yaml` ([how](howto-train.md)). The same rules hold.
 """
 
+_LAW = """\
+# Training a law
+
+The input of `msolve train law TRAINING.yaml` ([how](howto-train.md#a-learned-cauchy-born-law)). The same rules hold.
+"""
+
+_OF_A_DECK = "A potential, given as the section `potential` of a deck. Must be given."
+
 
 def reference() -> str:
     """The page ``docs/input-reference.md``."""
@@ -55,16 +64,23 @@ def reference() -> str:
     parts.append("## At the top\n\n" + _table(_rows(plain, "")))
     for name, entry in Case.model_fields.items():
         parts += _sections(name, entry)
-    parts.append(_TRAINING)
-    plain = [(name, entry) for name, entry in Training.model_fields.items() if not _inner(entry)]
-    parts.append("## training: at the top\n\n" + _table(_rows(plain, "")))
-    for name, entry in Training.model_fields.items():
-        if name == "reference":
-            kinds = "A potential, given as the section `potential` of a deck. Must be given."
-            parts.append(f"## training: reference\n\n{kinds}\n")
-            continue
-        parts += _sections(name, entry, "training: ")
+    parts += _training_page(_TRAINING, Training, "training", "reference")
+    parts += _training_page(_LAW, LawTraining, "law", "potential")
     return "\n".join(parts)
+
+
+def _training_page(
+    heading: str, model: type[Section], before: str, potential: str
+) -> Iterator[str]:
+    """One kind of training; its key ``potential`` is a section of a deck."""
+    yield heading
+    plain = [(name, entry) for name, entry in model.model_fields.items() if not _inner(entry)]
+    yield f"## {before}: at the top\n\n" + _table(_rows(plain, ""))
+    for name, entry in model.model_fields.items():
+        if name == potential:
+            yield f"## {before}: {name}\n\n{_OF_A_DECK}\n"
+        else:
+            yield from _sections(name, entry, f"{before}: ")
 
 
 def _sections(name: str, entry: FieldInfo, before: str = "") -> Iterator[str]:

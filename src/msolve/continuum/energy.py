@@ -9,6 +9,7 @@ transposed lift adds them up.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -80,6 +81,12 @@ class StoredEnergy:
         # The forms integrate with the mesh's own measure; what differs from it goes into the integrand.
         self._scale = np.broadcast_to(factor[:, None] * space.thickness, weight.shape)
         self._last: _Response | None = None
+
+    def of(self, material: Material) -> StoredEnergy:
+        """The stored energy of the same mesh with another law."""
+        other = copy.copy(self)
+        other.material, other._last = material, None
+        return other
 
     def sample(self, field: Callable[[Array], Array]) -> Array:
         """A field as the energy sees it: at the quadrature points, or its mean where a cell has only one.

@@ -4,6 +4,7 @@
 
 from msolve.estimate.exhaustive import Estimator
 from msolve.estimate.indicators import Indicators, Locator
+from msolve.estimate.law import law_error
 from msolve.estimate.numbers import Estimate, Places
 
-__all__ = ["Estimate", "Estimator", "Indicators", "Locator", "Places"]
+__all__ = ["Estimate", "Estimator", "Indicators", "Locator", "Places", "law_error"]

@@ -48,6 +48,8 @@ class Estimate:
         standard_error: Standard error of ``elasticity_norm`` where sites were sampled [√eV]; ``None`` where all were
             visited.
         sampling: What was visited, see ``docs/outputs.md``; ``None`` where all sites were.
+        law: Dual norm, in elasticity of the coupled model, of the forces that a law in the place of the potential's own
+            gets wrong [√eV]; a part of ``coupling``. ``None`` where the law is the potential's own.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Estimate:
     truncation_kind: str = "body"
     standard_error: float | None = None
     sampling: dict[str, float] | None = None
+    law: float | None = None
 
 
 class Places(NamedTuple):

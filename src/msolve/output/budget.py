@@ -40,6 +40,7 @@ def budget(found: Estimate) -> list[tuple[str, str, str]]:
     rows.append(("all, in elasticity", f"{found.elasticity_norm:.3g}", _known(found)))
     for value, name, how in (
         (found.coupling, "  coupling", "share of the expected error"),
+        (found.law, "    learned law", "computed: against the potential's own"),
         (found.discretisation, "  mesh", "share of the expected error"),
         (found.algebraic, "solver", "computed"),
         (found.deferred, "deferred correction", "computed: last change of the dead load"),

@@ -103,6 +103,24 @@ def draw_phonons(path: Path, phonons: dict[str, Any], names: tuple[str, str]) ->
     _save(figure, path)
 
 
+def draw_law(path: Path, report: dict[str, Any]) -> None:
+    """Draw the error of a learned law's stress over the strain, and of linear elasticity for comparison."""
+    plt = _pyplot()
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    middle = [50 * sum(shell["strain"]) for shell in report["shells"]]
+    for key, label, style in (
+        ("linear", "linear elasticity", {"color": "0.6", "marker": "s"}),
+        ("largest", "learned law, worst state", {"color": "#d55e00", "marker": "v"}),
+        ("rms", "learned law, root mean square", {"color": "#0072b2", "marker": "o"}),
+    ):
+        values = [100 * shell[key] for shell in report["shells"]]
+        axis.semilogy(middle, values, label=label, **style)
+    axis.set(xlabel="strain [%]", ylabel="error of the stress over the stress [%]")
+    axis.set_title(f"Law of {report['potential']}", loc="left")
+    axis.legend(frameon=False)
+    _save(figure, path)
+
+
 def _pyplot() -> Any:
     import matplotlib as mpl
 
