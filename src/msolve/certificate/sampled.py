@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""How fast the Hessian changes, in its own norm: the largest |D³E[v, v, v]| / |v|³ that a power iteration finds.
+
+As D³E is symmetric, its largest value over three unit vectors is taken where all three are one, and
+v <- H⁻¹ D³E[v, v] leads to stationary ones. What is found is a lower bound of the supremum: a sample, not a proof.
+
+References:
+    S. Banach, Studia Math. 7, 36 (1938); L. De Lathauwer et al., SIAM J. Matrix Anal. Appl. 21, 1324 (2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from petsc4py import PETSc
+
+import numpy as np
+
+from msolve.assemble import Assembly
+from msolve.kinematics import Kinematics
+
+MOVED = 2e-3
+"""Largest displacement of an atom in differences of Hessian products [Å]."""
+
+STEPS = 12
+"""Of the power iteration from each start at most."""
+
+SETTLED = 0.02
+"""Relative change at which it ends."""
+
+Solve = Callable[[PETSc.Vec], PETSc.Vec]
+
+
+def third_derivative(full: Assembly, w: PETSc.Vec, t: float, v: PETSc.Vec) -> PETSc.Vec:
+    """D³E[v, v] by central differences of Hessian products. Collective."""
+    size = largest_displacement(full, v)
+    h = MOVED / max(size, 1e-300)
+    found, part = v.duplicate(), v.duplicate()
+    found.set(0.0)
+    for sign in (1.0, -1.0):
+        at = w.copy()
+        at.axpy(sign * h, v)
+        full.problem.linearise(at, t)(v, part)
+        found.axpy(sign / (2 * h), part)
+    return found
+
+
+def largest_displacement(full: Assembly, v: PETSc.Vec) -> float:
+    """Largest displacement component of an atom along a change of the unknowns. Collective."""
+    on_atoms = full.problem.kinematics.atoms.createVecLeft()
+    full.problem.kinematics.atoms.mult(v, on_atoms)
+    return float(on_atoms.norm(PETSc.NormType.NORM_INFINITY))
+
+
+def power_iteration(
+    full: Assembly, w: PETSc.Vec, t: float, solve: Solve, start: PETSc.Vec
+) -> float:
+    """The largest |D³E[v, v, ·]| over |v|² on the way from a start [1/√eV]. Collective.
+
+    Args:
+        full: The full atomistic model.
+        w: State.
+        t: Load parameter.
+        solve: v -> H⁻¹ v, H the Hessian whose norm is meant.
+        start: A force; its displacement H⁻¹ ``start`` is the first direction.
+    """
+    force, largest, before = start, 0.0, 0.0
+    v = solve(force)
+    for _ in range(STEPS + 1):
+        size = float(np.sqrt(max(force.dot(v), 0.0)))
+        if not size > 0:
+            break
+        largest = max(largest, before and size)
+        if before and abs(size - before) <= SETTLED * size:
+            break
+        before = size
+        v.scale(1 / size)
+        force = third_derivative(full, w, t, v)
+        v = solve(force)
+    return largest
+
+
+def sampled_lipschitz(
+    full: Assembly, states: Iterable[PETSc.Vec], t: float, solve: Solve, starts: list[PETSc.Vec]
+) -> float:
+    """The largest value over all states and starts [1/√eV]. Collective."""
+    return max(power_iteration(full, w, t, solve, start) for w in states for start in starts)
+
+
+def loaded_atom(full: Assembly, atom: int, direction: int) -> PETSc.Vec:
+    """A unit force on one atom, by the unknowns. Collective."""
+    kinematics: Kinematics = full.problem.kinematics
+    rows, out = kinematics.atoms.createVecLeft(), kinematics.unknowns.vector()
+    here = np.flatnonzero(kinematics.owned_atoms == atom)
+    rows.array[3 * here + direction] = 1.0
+    kinematics.atoms.multTranspose(rows, out)
+    return out
