@@ -8,6 +8,7 @@ say how. No input file is known here; a library user starts from these.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mpi4py import MPI
@@ -28,7 +29,7 @@ from msolve.handshake.slab import Slab, half_layer_factor
 from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.loading import Scene, loads_on
-from msolve.loads import BoundaryLoads
+from msolve.loads import BoundaryLoads, Tabulated
 from msolve.parallel import Pools, bisect_owners
 from msolve.placement import Displacement, Placement
 from msolve.potentials import ForceModel, Potential
@@ -268,15 +269,34 @@ def couple(
     )
 
 
-def full_atomistic(comm: MPI.Comm, body: Body, *, prefix: str = "msolve_") -> Assembly:
-    """Set up the full atomistic problem: all atoms of the body free, a rim around it at the far field. Collective."""
+def full_atomistic(
+    comm: MPI.Comm,
+    body: Body,
+    *,
+    prefix: str = "msolve_",
+    placed: Callable[[Sites], Array] | None = None,
+) -> Assembly:
+    """Set up the full atomistic problem: all atoms of the body free, a rim around it held. Collective.
+
+    Args:
+        comm: Communicator.
+        body: What is solved.
+        prefix: PETSc options prefix.
+        placed: Where atoms stand when the unknowns are zero, and those of the rim in all loads, ``(n, 3)`` [Å]; by
+            default predictor, relaxed surfaces and inner shifts, and the far field.
+    """
     atoms = body.sites(2 * body.margin)
     X = atoms.positions
     free = body.shape.distance(X) < 0
     sites = within(X, X[free], body.margin, body.gdim)
     patch = _share(comm, body, atoms, sites)
     kinematics = build_kinematics(comm, X, free, patch.owner, components=body.components)
-    placement = _place(body, atoms, free, ~free, np.zeros(0, dtype=np.int64))
+    none = np.zeros(0, dtype=np.int64)
+    if placed is None:
+        placement = _place(body, atoms, free, ~free, none)
+    else:
+        where = Tabulated(X, placed(atoms) - X)
+        placement = Placement(X, where, where, np.zeros_like(X), ~free, none)
     problem = CoupledProblem(kinematics, patch, None, atomistic_terms(patch, sites), placement)
     return Assembly(
         body=body,

@@ -164,6 +164,9 @@ def _result(path: Path) -> About:
             rows["estimated error"] = (
                 f"{told['total_h1']:.3g} Å in all, {told['tip_h1']:.2g} Å near the defect (H1 norm)"
             )
+        certificate = last.get("certificate")
+        if certificate is not None:
+            rows["certificate"] = certificate["statement"]
         for name, one in (last.get("quantities") or {}).items():
             rows[name] = quantity_told(one)
     if data["comparison"] is not None:

@@ -10,10 +10,12 @@ know the stiffness they were built with, and nothing of meshes, atoms, load step
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import spatial
 
 from msolve.errors import UnsupportedError
 
@@ -92,6 +94,31 @@ class Shift:
 
     def gradient(self, X: Array, t: ArrayLike) -> Array:
         """Zeros, shape ``(n, 3, 3)`` [-]."""
+        return np.zeros((len(X), 3, 3))
+
+
+@dataclass(frozen=True, eq=False)
+class Tabulated:
+    """Displacements of given atoms, the same for every amplitude; known nowhere else.
+
+    Attributes:
+        at: Their reference positions, shape ``(n, 3)`` [Å].
+        value: Displacements, shape ``(n, 3)`` [Å].
+    """
+
+    at: Array
+    value: Array
+
+    @cached_property
+    def _tree(self) -> spatial.cKDTree:
+        return spatial.cKDTree(self.at)
+
+    def displacement(self, X: Array, t: ArrayLike) -> Array:
+        """That of the nearest of the atoms, shape ``(n, 3)`` [Å]."""
+        return self.value[self._tree.query(X)[1]] if len(X) else np.zeros((0, 3))
+
+    def gradient(self, X: Array, t: ArrayLike) -> Array:
+        """Zeros: nothing is known of it, shape ``(n, 3, 3)`` [-]."""
         return np.zeros((len(X), 3, 3))
 
 

@@ -18,6 +18,7 @@ from msolve.adapt import adapt
 from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup, build, build_mesh, set_up
+from msolve.certified import Certifier
 from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.config import Case
 from msolve.goals import Goals, check_quantities, told
@@ -167,8 +168,11 @@ def _solve_and_record(
     goals = Goals(setup, assembly, full)
     if goals.why_not is not None:
         log.say(f"quantities are not told: {goals.why_not}")
+    certifier = Certifier(setup, assembly, full)
+    if certifier.why_not is not None:
+        log.say(f"nothing is certified: {certifier.why_not}")
     steps, fields = _load_steps(
-        setup, assembly, full, goals, start, settings, recorder, keeper, log, publish
+        setup, assembly, full, goals, certifier, start, settings, recorder, keeper, log, publish
     )
     log.seconds.clear()
     comparison, reference = None, None
@@ -229,6 +233,7 @@ def _load_steps(
     assembly: Assembly,
     full: FullModel,
     goals: Goals,
+    certifier: Certifier,
     start: Start,
     settings: Settings,
     recorder: Recorder,
@@ -261,10 +266,14 @@ def _load_steps(
                 solved, eigenvalue = stabilise(assembly, case, z, t, settings, solved)
         with log.phase("estimate"):
             estimated = full.estimate(z, t, solved)
+        certified = None
+        if case.certificate is not None:
+            with log.phase("certificate"):
+                certified = certifier(z, t)
         numbers = None
         if case.quantities:
             with log.phase("quantities"):
-                numbers = goals(z, t)
+                numbers = goals(z, t, None if certified is None else certified.ball)
         with log.phase("output"):
             fields = collect(assembly, z, t)
             local = None if estimated is None else full.indicators(estimated[1])
@@ -278,6 +287,7 @@ def _load_steps(
                 step,
                 potential_seconds=potential,
                 estimate=None if estimated is None else dataclasses.asdict(estimated[0]),
+                certificate=None if certified is None else certified.told(),
                 quantities=None
                 if numbers is None
                 else {name: goal.told() for name, goal in numbers.items()},
@@ -287,6 +297,8 @@ def _load_steps(
         if estimated is not None:
             log.say(headline(estimated[0]))
             log.table(COLUMNS, budget(estimated[0]))
+        for line in () if certified is None else certified.lines():
+            log.say(line)
         if numbers is not None:
             log.say(told(numbers))
         keeper.between_steps(steps, z)

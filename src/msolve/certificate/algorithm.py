@@ -38,7 +38,7 @@ from msolve.certificate.numbers import Certificate, Level
 from msolve.certificate.sampled import loaded_atom, power_iteration, sampled_lipschitz
 from msolve.compare import Norms
 from msolve.errors import ConvergenceError
-from msolve.solvers import Counted, own_errors
+from msolve.solvers import Counted, any_direction, own_errors
 
 Array = npt.NDArray[np.float64]
 
@@ -112,7 +112,8 @@ def certify(
     first = Factor(assembled_hessian(full, x0, t, effort.progress))
     if not first.positive:
         return _unstable(full, first, 0, ()), None
-    x, etas = x0.copy(), []
+    x = x0.copy()
+    etas: list[float] = []
     best: tuple[Certificate, Centre | None] | None = None
     for k in range(effort.corrections + 1):
         last = k == effort.corrections
@@ -121,7 +122,7 @@ def certify(
         except ConvergenceError as error:
             return best or (_lost(full, k, tuple(etas), str(error)), None)
         etas.append(state.eta)
-        if last or _promising(full, state, t, first):
+        if last or _promising(full, state, t, first, effort):
             factor = Factor(assembled_hessian(full, x, t, effort.progress)) if k else first
             if not factor.positive:
                 return best or (_unstable(full, factor, k, tuple(etas)), None)
@@ -175,13 +176,13 @@ def _newton(full: Assembly, x: PETSc.Vec, t: float, near: Factor) -> _State:
     return _State(x, r, step, math.sqrt(max(r.dot(step), 0.0)))
 
 
-def _promising(full: Assembly, state: _State, t: float, near: Factor) -> bool:
+def _promising(full: Assembly, state: _State, t: float, near: Factor, effort: Effort) -> bool:
     """Whether the test may close: by one power iteration, a lower bound, in the norm of a Hessian nearby."""
     try:
         sampled = power_iteration(full, state.x, t, near.solve, state.r)
     except ConvergenceError:
         return False
-    return 2 * sampled * state.eta <= 1
+    return 2 * effort.factor * sampled * state.eta <= 1
 
 
 def _test(
@@ -200,7 +201,7 @@ def _test(
     full.problem.evaluate(x, t, r)
     step = factor.solve(r)
     eta = math.sqrt(max(r.dot(step), 0.0)) * (1 + ROUNDING)
-    modes = tuple(softest_modes(H, D, MODES))
+    modes = tuple(softest_modes(H, D, MODES, any_direction(full.problem, full.preconditioner)))
     stability = proven_stability(H, D, modes[0].value) if modes else None
     starts = _starts(full, H, r, modes)
     sampled = sampled_lipschitz(full, [x, x - step], t, factor.solve, starts)
@@ -220,14 +221,19 @@ def _test(
         soft_share=tuple(float(mode.vector.dot(r)) ** 2 / eta**2 for mode in modes),
         atoms=int(full.free.sum()),
     )
-    L, how = effort.factor * sampled, f"{effort.factor:g} times the largest of {len(starts)} power iterations"
+    L, how = (
+        effort.factor * sampled,
+        f"{effort.factor:g} times the largest of {len(starts)} power iterations",
+    )
     found = closed(known, L, how, "B")
     if found is None:
         what = (
             f"the test does not close after {k} corrections: h = 2 L η = {2 * L * eta:.3g} > 1, softest mode "
             f"{modes[0].value if modes else 0:.3g} eV/Å²"
         )
-        return replace(known, obstacle=what, lipschitz=L, lipschitz_how=how, number=2 * L * eta), None
+        return replace(
+            known, obstacle=what, lipschitz=L, lipschitz_how=how, number=2 * L * eta
+        ), None
     return found, Centre(x, factor.solve, modes)
 
 
@@ -252,9 +258,7 @@ def closed(known: Certificate, L: float, how: str, level: Level) -> Certificate 
     )
 
 
-def _starts(
-    full: Assembly, H: PETSc.Mat, r: PETSc.Vec, modes: tuple[Mode, ...]
-) -> list[PETSc.Vec]:
+def _starts(full: Assembly, H: PETSc.Mat, r: PETSc.Vec, modes: tuple[Mode, ...]) -> list[PETSc.Vec]:
     """Forces that power iterations start from: of the two softest modes, the residual, and at the softest place."""
     out = [r]
     for mode in modes[:2]:
@@ -262,7 +266,9 @@ def _starts(
         H.mult(mode.vector, force)
         out.append(force)
     if modes:
-        out += [loaded_atom(full, atom, a) for atom in softest_atoms(full, modes[0]) for a in (0, 1)]
+        out += [
+            loaded_atom(full, atom, a) for atom in softest_atoms(full, modes[0]) for a in (0, 1)
+        ]
     return out
 
 

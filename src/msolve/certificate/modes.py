@@ -57,13 +57,16 @@ def bond_laplacian(full: Assembly) -> PETSc.Mat:
     )
 
 
-def softest_modes(H: PETSc.Mat, D: PETSc.Mat, count: int) -> list[Mode]:
+def softest_modes(
+    H: PETSc.Mat, D: PETSc.Mat, count: int, start: PETSc.Vec | None = None
+) -> list[Mode]:
     """Lowest eigenpairs of H v = λ D v, from the lowest up; ⟨v, H v⟩ = 1. Collective.
 
     Args:
         H: Positive definite.
         D: Positive semidefinite.
         count: How many are wanted.
+        start: A direction with a part along each of them; a random one by default.
     """
     solver = SLEPc.EPS().create(H.comm)
     # D v = μ H v, μ = 1/λ: so D need not be definite.
@@ -76,9 +79,8 @@ def softest_modes(H: PETSc.Mat, D: PETSc.Mat, count: int) -> list[Mode]:
     ksp.setType("preonly")
     ksp.getPC().setType("cholesky")
     ksp.getPC().setFactorSolverType("mumps")
-    start = H.createVecRight()
-    start.set(1.0)
-    solver.setInitialSpace([start])
+    if start is not None:
+        solver.setInitialSpace([start])
     solver.solve()
     found = []
     for k in range(min(count, solver.getConverged())):

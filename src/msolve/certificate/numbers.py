@@ -68,6 +68,23 @@ class Certificate:
         """All numbers, and the statement, JSON-able."""
         return {**asdict(self), "statement": self.statement()}
 
+    def headline(self) -> str:
+        """The same in one line."""
+        where = (
+            ""
+            if self.radius_of_zone is None
+            else f" of {self.radius_of_zone:.4g} Å around the defect"
+        )
+        if self.level == "C" or self.radius is None:
+            return f"not certified{where}: {self.obstacle}"
+        near = f"{self.bound:.3g} √eV"
+        if self.bound_h1 is not None:
+            near = f"{self.bound_h1:.3g} Å (H1 norm over all bonds)"
+        return (
+            f"certified{where}, level {self.level}: the full atomistic model has one solution within {near}, a "
+            f"minimum; h = {self.number:.2g} after {self.corrections} corrections"
+        )
+
     def statement(self) -> str:
         """What is guaranteed, in words."""
         body = f"the potential as implemented on a body of {self.atoms} free atoms"
@@ -82,9 +99,7 @@ class Certificate:
         )
         if self.level == "C" or self.radius is None or self.number is None:
             return f"Nothing is certified of {body}: {self.obstacle}. {beside}"
-        sure = (
-            "bounded analytically" if self.level == "A" else "sampled, with a factor of safety"
-        )
+        sure = "bounded analytically" if self.level == "A" else "sampled, with a factor of safety"
         return (
             f"Of {body}: η = {self.residual:.3g} √eV, stability {self.stability or 0.0:.3g} eV/Å² shown by inertia, "
             f"Lipschitz constant {self.lipschitz:.3g} /√eV {sure} ({self.lipschitz_how}). If these are valid bounds, "

@@ -7,6 +7,7 @@ the same model. Nothing is built here: no potential is loaded, no mesh made, no 
 """
 
 from msolve.config.case import Case
+from msolve.config.certificates import CertificateAsked
 from msolve.config.defects import Defect
 from msolve.config.laws import Continuum, LawTraining
 from msolve.config.loading import (
@@ -87,6 +88,7 @@ __all__ = [
     "CalculatorPotential",
     "CapsuleCore",
     "Case",
+    "CertificateAsked",
     "Compare",
     "Continuum",
     "Core",

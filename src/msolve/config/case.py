@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from msolve.config.certificates import CertificateAsked
 from msolve.config.checks import problems_of
 from msolve.config.defects import Defect
 from msolve.config.laws import Continuum
@@ -65,6 +66,9 @@ class Case(Section):
     )
     quantities: tuple[AnyAsked, ...] = Field(
         default=(), description="Numbers to tell after each load step, with their errors."
+    )
+    certificate: CertificateAsked | None = Field(
+        default=None, description="Certificate of the solution, after each load step."
     )
     output: Output = Field(default=Output(), description="What is written.")
 

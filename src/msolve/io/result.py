@@ -55,6 +55,8 @@ class Step:
             ``None`` without a committee.
         estimate: Estimated error against the full atomistic model, see ``msolve.estimate.Estimate``; ``None`` where
             it was not asked for or cannot be had.
+        certificate: What is certified of the full atomistic model's solution, see
+            ``msolve.certificate.numbers.Certificate``; ``None`` where it was not asked for or cannot be had.
         quantities: Numbers that were asked for, by name, see ``msolve.goals.Goal.told``; ``None`` where there are none.
         seconds: Wall time by phase.
         potential_seconds: Of these, what the potential took on the first rank: for ``"atoms"`` and for the
@@ -77,6 +79,7 @@ class Step:
     tip_position: tuple[float, float] | None = None
     largest_force_spread: float | None = None
     estimate: Mapping[str, Any] | None = None
+    certificate: Mapping[str, Any] | None = None
     quantities: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     potential_seconds: Mapping[str, float] = field(default_factory=dict)

@@ -10,7 +10,7 @@ no others.
 
 from msolve.solvers.context import Apply, Counted, own_errors
 from msolve.solvers.descent import descend, work_between
-from msolve.solvers.mode import lowest_mode
+from msolve.solvers.mode import any_direction, lowest_mode
 from msolve.solvers.nonlinear import correct, find_root, minimise, with_ghost_force_correction
 from msolve.solvers.preconditioner import Preconditioner
 from msolve.solvers.settings import Options, Report, Settings
@@ -23,6 +23,7 @@ __all__ = [
     "Preconditioner",
     "Report",
     "Settings",
+    "any_direction",
     "correct",
     "descend",
     "find_root",

@@ -63,7 +63,7 @@ def lowest_mode(
     ksp.setType("preonly")
     ksp.getPC().setType("python")
     ksp.getPC().setPythonContext(Solve(preconditioner))
-    solver.setInitialSpace([_any_direction(problem, preconditioner)])
+    solver.setInitialSpace([any_direction(problem, preconditioner)])
     solver.setFromOptions()
     with own_errors():
         solver.solve()
@@ -77,7 +77,7 @@ def lowest_mode(
     return value, mode
 
 
-def _any_direction(problem: CoupledProblem, preconditioner: Preconditioner) -> PETSc.Vec:
+def any_direction(problem: CoupledProblem, preconditioner: Preconditioner) -> PETSc.Vec:
     """A smoothed random direction that does not depend on the number of ranks. Collective."""
     kinematics = problem.kinematics
     force = kinematics.atoms.createVecLeft()

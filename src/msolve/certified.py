@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The certificate that a case asks for, and which branch of solutions it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+
+from msolve.against import FullModel, atoms_in
+from msolve.assemble import Assembly
+from msolve.build import Setup
+from msolve.certificate.algorithm import Centre, Effort, certify
+from msolve.certificate.numbers import Certificate
+from msolve.certificate.valleys import lower_valley
+from msolve.certificate.zone import zone_model
+from msolve.compare import Norms, lift_to, unknowns_of
+from msolve.errors import ConvergenceError
+from msolve.output import flank_opening, tip_position
+from msolve.quantities.enclosed import Ball
+
+Array = npt.NDArray[np.float64]
+
+OTHER = 0.15
+"""Change of a bond's length over that at rest from which on it counts as another bond."""
+
+PROFILE = 12
+"""Places behind the tip at which the opening is told."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Which solution it is, among several of one load.
+
+    Attributes:
+        tip: Tip of the crack in the coupled state, (x1, x2) [Å]; ``None`` without one.
+        tip_corrected: The same in the corrected state.
+        changed_bonds: Bonds between nearest neighbours that the correction makes longer or shorter by ``OTHER``. Above
+            zero the certified solution is on another branch than the coupled one.
+        opening: Opening [Å] of the corrected state at some x1 [Å] behind the tip, as pairs.
+        lower: Energy of the lowest state that was found around the corrected one, less its own [eV]; ``None`` if none
+            is lower or nothing was looked at.
+        lower_moved: How far atoms move to it at most [Å].
+        lower_tip: Tip of the crack there.
+    """
+
+    tip: tuple[float, float] | None
+    tip_corrected: tuple[float, float] | None
+    changed_bonds: int
+    opening: tuple[tuple[float, float], ...]
+    lower: float | None = None
+    lower_moved: float | None = None
+    lower_tip: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certificate with its branch.
+
+    Attributes:
+        certificate: The numbers.
+        branch: Which solution it speaks of; ``None`` if of none.
+        ball: For enclosures of quantities; ``None`` if nothing is certified, or only a zone.
+    """
+
+    certificate: Certificate
+    branch: Branch | None
+    ball: Ball | None
+
+    def told(self) -> dict[str, Any]:
+        """For ``result.json``."""
+        return {
+            **self.certificate.to_dict(),
+            "branch": None if self.branch is None else asdict(self.branch),
+        }
+
+    def lines(self) -> list[str]:
+        """What the log says."""
+        out, branch = [self.certificate.headline()], self.branch
+        if branch is not None and branch.changed_bonds:
+            out.append(
+                f"warning: the certified solution is on another branch than the coupled one; {branch.changed_bonds} "
+                "bonds differ"
+            )
+        if branch is not None and branch.lower is not None:
+            to = "" if branch.lower_tip is None else f", tip at x1 = {branch.lower_tip[0]:.3g} Å"
+            out.append(
+                f"warning: another minimum lies {-branch.lower:.3g} eV lower, up to {branch.lower_moved:.2g} Å away{to}"
+            )
+        return out
+
+
+class Certifier:
+    """Certificates of one case's states.
+
+    Args:
+        setup: What the case means.
+        assembly: Its problem.
+        full: The full atomistic model of the same body.
+    """
+
+    def __init__(self, setup: Setup, assembly: Assembly, full: FullModel) -> None:
+        self._setup, self._assembly, self._full = setup, assembly, full
+        self._asked = setup.case.certificate
+
+    @property
+    def why_not(self) -> str | None:
+        """Why nothing is certified though it was asked for, or ``None``."""
+        asked, case = self._asked, self._setup.case
+        if asked is None:
+            return None
+        if not self._assembly.problem.conservative:
+            return "the potential gives forces without a Hessian"
+        if not case.coupled:
+            return (
+                None if asked.zone_radius is None else "certificate.zone_radius needs a continuum"
+            )
+        if asked.zone_radius is None:
+            if self._full.why_not is not None:
+                return self._full.why_not
+            atoms = atoms_in(self._setup.body)
+            if atoms > asked.largest:
+                return (
+                    f"the body has about {atoms:.2g} atoms, certificate.largest is {asked.largest}; "
+                    "certificate.zone_radius certifies a zone around the defect"
+                )
+        return None
+
+    def __call__(
+        self, z: PETSc.Vec, t: float, progress: Callable[[int, int], None] | None = None
+    ) -> Certified | None:
+        """Certify a state; ``None`` where it was not asked for or cannot be. Collective.
+
+        Args:
+            z: Unknowns of the case's problem.
+            t: Load parameter.
+            progress: Told the number of Hessian products that are done for a matrix, and of all.
+        """
+        asked = self._asked
+        if asked is None or self.why_not is not None:
+            return None
+        whole, x0 = self._model(z, t)
+        effort = Effort(asked.corrections, asked.factor, progress)
+        try:
+            found, centre = certify(whole, x0, t, effort)
+        except ConvergenceError as error:
+            nothing = Certificate(
+                "C", f"the lifted state has no energy ({error})", 0, 0, float("inf")
+            )
+            return Certified(nothing, None, None)
+        found = replace(found, radius_of_zone=asked.zone_radius)
+        if centre is None:
+            return Certified(found, None, None)
+        ball = None
+        if asked.zone_radius is None and found.level != "C":
+            assert found.radius is not None and found.lipschitz is not None
+            ball = Ball(centre.x, found.radius, found.lipschitz, centre.solve, found.level)
+        return Certified(found, self._branch(whole, x0, centre, t), ball)
+
+    def _model(self, z: PETSc.Vec, t: float) -> tuple[Assembly, PETSc.Vec]:
+        """The model that is certified, and its state."""
+        asked, coupled = self._asked, self._assembly
+        assert asked is not None
+        if not self._setup.case.coupled:
+            return coupled, z
+        if asked.zone_radius is None:
+            whole = self._full.assembly
+            return whole, unknowns_of(whole, lift_to(coupled, z, t, whole), t)
+        zone = zone_model(coupled, z, t, asked.zone_centre, asked.zone_radius)
+        start = zone.problem.kinematics.unknowns.vector()
+        start.set(0.0)
+        return zone, start
+
+    def _branch(self, whole: Assembly, x0: PETSc.Vec, centre: Centre, t: float) -> Branch:
+        before, after = (whole.problem.gather(x, t) for x in (x0, centre.x))
+        body, X, free = whole.body, whole.X, whole.free
+        branch = Branch(
+            tip=tip_position(body, X, free, before),
+            tip_corrected=tip_position(body, X, free, after),
+            changed_bonds=changed_bonds(whole, before, after),
+            opening=_profile(whole, after) if body.crack else (),
+        )
+        asked = self._asked
+        assert asked is not None
+        lower = lower_valley(whole, centre.x, t, centre.modes) if asked.look_around else None
+        if lower is None:
+            return branch
+        there = whole.problem.gather(lower.state, t)
+        return replace(
+            branch,
+            lower=lower.energy,
+            lower_moved=lower.moved,
+            lower_tip=tip_position(body, X, free, there),
+        )
+
+
+def changed_bonds(whole: Assembly, before: Array, after: Array) -> int:
+    """Bonds between nearest neighbours whose length differs by more than ``OTHER`` of that at rest."""
+    one, other = Norms.of(whole, rim=0.0, tip_radius=0.0).inside
+    period = np.array([0.0, 0.0, whole.body.period or 0.0])
+    step = whole.X[one] - whole.X[other]
+    # The image that is a neighbour in the perfect crystal.
+    image = np.zeros_like(step)
+    if whole.body.period is not None:
+        image[:, 2] = -np.rint(step[:, 2] / period[2]) * period[2]
+    lengths = [np.linalg.norm(y[one] - y[other] + image, axis=1) for y in (before, after)]
+    rest = np.linalg.norm(step + image, axis=1)
+    return int((np.abs(lengths[1] - lengths[0]) > OTHER * rest).sum())
+
+
+def _profile(whole: Assembly, y: Array) -> tuple[tuple[float, float], ...]:
+    """Opening at the places nearest to the tip, from ahead of it backwards."""
+    x1, opening, (upper, lower) = flank_opening(whole.body, whole.X, y)
+    kept = whole.free[upper] & whole.free[lower]
+    x1, opening = x1[kept], opening[kept]
+    tip = tip_position(whole.body, whole.X, whole.free, y)
+    last = np.searchsorted(x1, (tip or (0.0, 0.0))[0]) + 2
+    chosen = slice(max(0, int(last) - PROFILE), int(last))
+    return tuple((float(a), float(b)) for a, b in zip(x1[chosen], opening[chosen], strict=True))
