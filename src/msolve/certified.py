@@ -20,7 +20,7 @@ from msolve.certificate.algorithm import Centre, Effort, certify
 from msolve.certificate.numbers import Certificate
 from msolve.certificate.valleys import lower_valley
 from msolve.certificate.zone import zone_model
-from msolve.compare import Norms, lift_to, unknowns_of
+from msolve.compare import SAME, Norms, lift_to, unknowns_of
 from msolve.errors import ConvergenceError
 from msolve.output import flank_opening, tip_position
 from msolve.quantities.enclosed import Ball
@@ -115,12 +115,8 @@ class Certifier:
         asked, case = self._asked, self._setup.case
         if asked is None:
             return None
-        if not self._assembly.problem.conservative:
-            return "the potential gives forces without a Hessian"
         if not case.coupled:
-            return (
-                None if asked.zone_radius is None else "certificate.zone_radius needs a continuum"
-            )
+            return None
         if asked.zone_radius is None:
             if self._full.why_not is not None:
                 return self._full.why_not
@@ -188,7 +184,10 @@ class Certifier:
         )
         asked = self._asked
         assert asked is not None
-        lower = lower_valley(whole, centre.x, t, centre.modes) if asked.look_around else None
+        lower = None
+        if asked.look_around:
+            spacing = _spacing(whole) if body.crack else None
+            lower = lower_valley(whole, centre.x, t, centre.modes, spacing)
         if lower is None:
             return branch
         there = whole.problem.gather(lower.state, t)
@@ -212,6 +211,13 @@ def changed_bonds(whole: Assembly, before: Array, after: Array) -> int:
     lengths = [np.linalg.norm(y[one] - y[other] + image, axis=1) for y in (before, after)]
     rest = np.linalg.norm(step + image, axis=1)
     return int((np.abs(lengths[1] - lengths[0]) > OTHER * rest).sum())
+
+
+def _spacing(whole: Assembly) -> float:
+    """Distance of neighbouring atoms of a flank along x1 [Å]."""
+    x1 = flank_opening(whole.body, whole.X, whole.X)[0]
+    steps = np.diff(x1)
+    return float(steps[steps > SAME].min())
 
 
 def _profile(whole: Assembly, y: Array) -> tuple[tuple[float, float], ...]:

@@ -447,6 +447,38 @@ def _conflicts() -> Iterator[Bad]:
         {"estimate": {"largest": 10}, "adaptivity": {"total_h1": "0.01 angstrom"}},
     )
     yield from _quantities()
+    yield from _certificates()
+
+
+def _certificates() -> Iterator[Bad]:
+    group = "Certificates"
+    yield Bad(
+        group, "a factor below one", "certificate.factor = 0.5", {"certificate": {"factor": 0.5}}
+    )
+    yield Bad(
+        group,
+        "fewer than no corrections",
+        "certificate.corrections = -1",
+        {"certificate": {"corrections": -1}},
+    )
+    yield Bad(
+        group,
+        "a zone without radius",
+        "certificate.zone_radius",
+        {"certificate": {"zone_radius": "0 angstrom"}},
+    )
+    yield Bad(
+        group,
+        "forces only, and a certificate",
+        "certificate: needs energies",
+        {"potential": BLACK_BOX, "coupling.method": "bqcf", "certificate": {}},
+    )
+    yield Bad(
+        group,
+        "a zone outside the body",
+        "certificate.zone_centre = (200, 0, 0) angstrom",
+        {"certificate": {"zone_radius": "20 angstrom", "zone_centre": ["200 angstrom", 0, 0]}},
+    )
 
 
 def _quantities() -> Iterator[Bad]:

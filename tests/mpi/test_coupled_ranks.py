@@ -120,6 +120,24 @@ def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     assert result["comparison"]["energy_error"] == pytest.approx(error, rel=1e-3)
 
 
+CERTIFIED = {"certificate.look_around": "false", "compare.atomistic": "false"}
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    return run(1, tmp_path_factory.mktemp("certified"), **CERTIFIED)[0]["steps"][0]["certificate"]
+
+
+@pytest.mark.parametrize("n_ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+def test_a_certificate_is_the_same_on_any_number_of_ranks(certified, n_ranks, tmp_path):
+    found = run(n_ranks, tmp_path, **CERTIFIED)[0]["steps"][0]["certificate"]
+    assert found["level"] in "AB" and found["negative"] == 0
+    for key in ("residual", "sampled", "number", "radius", "bound", "bound_h1", "stability"):
+        assert found[key] == pytest.approx(certified[key], rel=1e-6), key
+    assert found["eigenvalues"] == pytest.approx(certified["eigenvalues"], rel=1e-7)
+    assert found["branch"]["changed_bonds"] == certified["branch"]["changed_bonds"]
+
+
 def test_ranks_that_evaluate_for_others_change_nothing(one, tmp_path):
     """Three ranks: the first works for the second too, as one with a GPU would."""
     result, positions = run(3, tmp_path, **{"potential.evaluators": "2"})

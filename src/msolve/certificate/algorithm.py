@@ -51,7 +51,7 @@ FORCING = 1e-6
 ROUNDING = 1e-9
 """Share by which η is raised against round-off."""
 
-TIP_ATOMS = 3
+TIP_ATOMS = 2
 """Atoms whose loading starts power iterations."""
 
 

@@ -39,6 +39,7 @@ def problems_of(case: Case) -> list[str]:
         *_size_problems(case),
         *_refinement_problems(case),
         *_quantity_problems(case),
+        *_certificate_problems(case),
     ]
 
 
@@ -298,5 +299,27 @@ def _quantity_problems(case: Case) -> list[str]:
             problems.append(
                 f"quantities.{k}.name = {names[k]}: quantities.{names.index(names[k])} is called so too; needs a "
                 "name of its own"
+            )
+    return problems
+
+
+def _certificate_problems(case: Case) -> list[str]:
+    asked = case.certificate
+    problems: list[str] = []
+    if asked is None:
+        return problems
+    if not isinstance(case.potential, Potential | OwnPotential):
+        problems.append(
+            f"certificate: needs energies, and potential.kind = {case.potential.kind} gives forces only; leave it out"
+        )
+    if asked.zone_radius is not None and not case.coupled:
+        problems.append("certificate.zone_radius: only beside a continuum; leave it out")
+    if asked.zone_radius is not None and case.domain is not None:
+        away = math.hypot(*asked.zone_centre[: case.dimension])
+        if away >= case.domain.radius:
+            told = ", ".join(f"{x:g}" for x in asked.zone_centre)
+            problems.append(
+                f"certificate.zone_centre = ({told}) angstrom: outside the body of radius {case.domain.radius:g} "
+                "angstrom"
             )
     return problems
