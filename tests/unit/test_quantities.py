@@ -231,6 +231,7 @@ def ball_around(full, t, x):
     return Ball(x, (1 - np.sqrt(1 - 2 * L * eta)) / L, L, base.solve)
 
 
+@pytest.mark.slow
 def test_a_ball_that_holds_the_solution_encloses_its_numbers(crack, numbers):
     full, K, start, exact = crack
     base = Linearised(full, start, K)
