@@ -114,7 +114,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
     """
     mesh, given = user_mesh(case, comm)
     pools = _pools(case, comm)
-    local_rank = _local_rank(comm, pools)
+    local_rank = local_rank_of(comm, pools)
     with all_or_none(comm, "preparing the crystal and its potential"):
         model, crystal = potential_and_crystal(case, local_rank)
         bulk = cauchy_born(model, crystal)
@@ -165,7 +165,7 @@ def _pools(case: Case, comm: MPI.Comm) -> Pools | None:
     return Pools.of(comm, given.evaluators)
 
 
-def _local_rank(comm: MPI.Comm, pools: Pools | None) -> int | None:
+def local_rank_of(comm: MPI.Comm, pools: Pools | None) -> int | None:
     """Number of this rank among those of its node that evaluate the potential; ``None`` if it does not."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     works = pools is None or pools.works

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,29 @@ def given_potential(
     return lammps_pair_style(given.pair_style, given.pair_coeff, numbers, folder)
 
 
+def potential_beside(
+    given: AnyPotential,
+    elements: Sequence[str],
+    folder: Path,
+    crystal: OrientedCrystal,
+    local_rank: int | None,
+) -> Potential:
+    """Another potential for a crystal that is known, a black box measured in it; arguments as ``given_potential``.
+
+    Raises:
+        CaseError: It cannot be loaded, or was not made for the elements.
+        UnsupportedError: Something it needs is missing.
+    """
+    model = given_potential(given, elements, folder, local_rank)
+    unknown = sorted({int(n) for n in crystal.crystal.numbers} - model.numbers)
+    if unknown:
+        strange = ", ".join(chemical_symbols[number] for number in unknown)
+        raise CaseError([f"potential: {model.name} was not made for {strange}"])
+    if isinstance(model, BlackBox):
+        return examined(with_noise(model, crystal.crystal), crystal.crystal)
+    return model
+
+
 def _crystal(given: CrystalInput, model: Potential) -> OrientedCrystal:
     relax = given.lattice_constant == "from_potential"
     crystal = _start(given)
@@ -210,3 +234,22 @@ def _guess(structure: str, number: int) -> float:
         return float(known["a"])
     neighbours = {"bcc": np.sqrt(3) / 2, "fcc": np.sqrt(0.5), "diamond": np.sqrt(3) / 4}
     return float(2 * covalent_radii[number] / neighbours.get(structure, 1.0))
+
+
+@contextmanager
+def in_section(name: str) -> Iterator[None]:
+    """Let messages about a potential name the section that it is given in."""
+    try:
+        yield
+    except CaseError as error:
+        told = [
+            f"{name}{problem.removeprefix('potential')}"
+            if problem.startswith(("potential.", "potential:"))
+            else problem
+            for problem in error.problems
+        ]
+        raise CaseError(told, error.source) from error
+    except UnsupportedError as error:
+        if not str(error).startswith("potential."):
+            raise
+        raise UnsupportedError(f"{name}.{str(error).removeprefix('potential.')}") from error

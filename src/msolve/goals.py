@@ -178,6 +178,14 @@ class Goals:
             found[name] = _goal(one, Number(value), meant)
         return found
 
+    def functionals(self, whole: Assembly, t: float) -> dict[str, tuple[Functional, str, float]]:
+        """The numbers other than energies, by name, each with its unit and the size of that. Collective."""
+        return {
+            name: (self._functional(whole, one, t), *unit_of(one))
+            for name, one in self._asked.items()
+            if not isinstance(one, EnergyAsked)
+        }
+
     def _functional(self, whole: Assembly, one: AnyAsked, t: float) -> Functional:
         body, X = whole.body, whole.X
         if isinstance(one, DisplacementAsked):

@@ -21,7 +21,7 @@ from msolve.errors import CaseError, MsolveError
 from msolve.io.checkpoints import CHECKPOINT, read_checkpoint
 from msolve.io.fields import INDEX
 from msolve.io.meshes import mesh_quality, read_mesh
-from msolve.io.result import RESULT
+from msolve.io.result import RESULT, model_error_told
 from msolve.potentials import load_potential
 
 Rows = dict[str, str]
@@ -169,6 +169,8 @@ def _result(path: Path) -> About:
             rows["certificate"] = certificate["statement"]
         for name, one in (last.get("quantities") or {}).items():
             rows[name] = quantity_told(one)
+        if last.get("model_error") is not None:
+            rows["potential's error"] = model_error_told(last["model_error"])
     if data["comparison"] is not None:
         error = data["comparison"]
         rows["error"] = (

@@ -24,6 +24,7 @@ OPEN = (
     "name",
     "solver",
     "compare",
+    "model_error",
     "output",
     "coupling.max_corrections",
     "coupling.correction_tolerance",

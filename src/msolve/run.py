@@ -24,8 +24,17 @@ from msolve.config import Case
 from msolve.goals import Goals, check_quantities, told
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
-from msolve.io.result import RESULT, ComparisonResult, Result, Step, versions, write_result
+from msolve.io.result import (
+    RESULT,
+    ComparisonResult,
+    Result,
+    Step,
+    model_error_told,
+    versions,
+    write_result,
+)
 from msolve.methods import Solved, solve, stabilise
+from msolve.model_error import ModelError
 from msolve.output import (
     COLUMNS,
     Recorder,
@@ -171,8 +180,23 @@ def _solve_and_record(
     certifier = Certifier(setup, assembly, full)
     if certifier.why_not is not None:
         log.say(f"nothing is certified: {certifier.why_not}")
+    with log.phase("model error"):
+        doubts = ModelError(setup, assembly, full, goals)
+    if doubts.why_not is not None:
+        log.say(f"the potential's own error is not told: {doubts.why_not}")
     steps, fields = _load_steps(
-        setup, assembly, full, goals, certifier, start, settings, recorder, keeper, log, publish
+        setup,
+        assembly,
+        full,
+        goals,
+        certifier,
+        doubts,
+        start,
+        settings,
+        recorder,
+        keeper,
+        log,
+        publish,
     )
     log.seconds.clear()
     comparison, reference = None, None
@@ -201,6 +225,8 @@ def check_case(case: Case, comm: MPI.Comm) -> str:
     check_quantities(setup)
     mesh = build_mesh(setup, comm) if case.coupled else None
     assembly = build(setup, mesh, comm)
+    full = FullModel(setup, assembly)
+    ModelError(setup, assembly, full, Goals(setup, assembly, full))
     kinematics = assembly.problem.kinematics
     atoms = int(assembly.evaluated.sum())
     neighbours = len(setup.body.crystal.shell(setup.body.model.cutoff).vectors)
@@ -234,6 +260,7 @@ def _load_steps(
     full: FullModel,
     goals: Goals,
     certifier: Certifier,
+    doubts: ModelError,
     start: Start,
     settings: Settings,
     recorder: Recorder,
@@ -274,6 +301,10 @@ def _load_steps(
         if case.quantities:
             with log.phase("quantities"):
                 numbers = goals(z, t, None if certified is None else certified.ball)
+        doubt = None
+        if case.model_error is not None:
+            with log.phase("model error"):
+                doubt = doubts(z, t)
         with log.phase("output"):
             fields = collect(assembly, z, t)
             local = None if estimated is None else full.indicators(estimated[1])
@@ -291,6 +322,7 @@ def _load_steps(
                 quantities=None
                 if numbers is None
                 else {name: goal.told() for name, goal in numbers.items()},
+                model_error=doubt,
             )
         )
         log.step(steps[-1])
@@ -301,6 +333,8 @@ def _load_steps(
             log.say(line)
         if numbers is not None:
             log.say(told(numbers))
+        if doubt is not None:
+            log.say(model_error_told(doubt))
         keeper.between_steps(steps, z)
         publish(steps, None, False)
         keeper.watch_for_signals()

@@ -27,6 +27,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MACE = ROOT / "solver_configs" / "potentials" / "w_mace" / "w_mace.model"
 
+LINEAR = ROOT / "solver_configs" / "potentials" / "w_linear" / "w_linear.linear"
+
 GOOD: dict[str, Any] = {
     "crystal": {
         "structure": "bcc",
@@ -448,6 +450,7 @@ def _conflicts() -> Iterator[Bad]:
     )
     yield from _quantities()
     yield from _certificates()
+    yield from _model_error()
 
 
 def _certificates() -> Iterator[Bad]:
@@ -479,6 +482,62 @@ def _certificates() -> Iterator[Bad]:
         "certificate.zone_centre = (200, 0, 0) angstrom",
         {"certificate": {"zone_radius": "20 angstrom", "zone_centre": ["200 angstrom", 0, 0]}},
     )
+
+
+def _model_error() -> Iterator[Bad]:
+    group = "The potential's own error"
+    linear = {"kind": "linear", "file": str(LINEAR)}
+    draws = {"kind": "pops", "file": str(LINEAR.with_suffix(".draws"))}
+
+    def asked(of: dict[str, Any], **others: Any) -> dict[str, Any]:
+        return {"model_error": of, **others}
+
+    yield Bad(group, "an unknown kind", "model_error.kind = guess", asked({"kind": "guess"}))
+    yield Bad(
+        group,
+        "a reference that is not there",
+        "model_error.potential.file = none.fs",
+        asked({"kind": "reference", "potential": {"kind": "eam", "file": "none.fs"}}),
+    )
+    yield Bad(
+        group,
+        "a reference for another element",
+        "model_error.potential: ",
+        asked({"kind": "reference", "potential": {"kind": "eam", "file": "other.eam.alloy"}}),
+        files=lambda folder: _eam(_potential(folder, "Al").replace("74 183", "13 183"))(folder),
+    )
+    yield Bad(
+        group, "no committee", "model_error.files: needs either", asked({"kind": "committee"})
+    )
+    yield Bad(
+        group,
+        "draws for a table",
+        "model_error.kind = pops: with potential.kind = eam",
+        asked(draws),
+    )
+    yield Bad(
+        group,
+        "draws that are none",
+        "model_error.file = w.eam.alloy",
+        asked(draws | {"file": "w.eam.alloy"}, potential=linear),
+    )
+    yield Bad(
+        group,
+        "cells without labels",
+        "model_error.calibration = cells.xyz",
+        asked(draws | {"calibration": "cells.xyz"}, potential=linear),
+        files=lambda folder: _write(folder / "cells.xyz", "1\n\nW 0 0 0\n"),
+    )
+    yield Bad(
+        group,
+        "a coverage of all",
+        "model_error.coverage = 1",
+        asked(draws | {"coverage": 1.0}, potential=linear),
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
 
 
 def _quantities() -> Iterator[Bad]:

@@ -234,3 +234,34 @@ def test_a_black_box_gives_the_answer_of_site_energies_on_any_number_of_ranks(me
         assert errors == pytest.approx([errors[0]] * 3, rel=1e-4)
         energy_errors = [result["comparison"]["energy_error"] for result in (ours, one, three)]
         assert energy_errors == pytest.approx([energy_errors[0]] * 3, abs=1e-7)
+
+
+@pytest.mark.slow
+def test_the_potentials_own_error_is_the_same_on_any_number_of_ranks(tmp_path):
+    folder = DECKS / "potentials/w_linear"
+    few = ase.io.read(folder / "w_linear.test.extxyz", "100:112")
+    ase.io.write(tmp_path / "few.extxyz", few)
+    calibration = f"calibration: {tmp_path / 'few.extxyz'}, coverage: 0.9"
+    given = {
+        "domain.radius": "24 angstrom",
+        "regions.core_radius": "4 angstrom",
+        "regions.blend": "4 angstrom",
+        "potential": f"{{kind: linear, file: {folder / 'w_linear.linear'}}}",
+        "model_error": f"{{kind: pops, file: {folder / 'w_linear.draws'}, {calibration}}}",
+        "quantities": "[{kind: displacement, at: [3.2 angstrom, 0 angstrom], direction: [1, 0, 0]}]",
+        "solver.stability": "false",
+        "compare.atomistic": "false",
+    }
+    found = [
+        run(n, tmp_path / str(n), "vacancy", **given)[0]["steps"][0]["model_error"]
+        for n in (1, 2, 4)
+    ]
+    one = found[0]
+    assert one["total_h1"] > one["tip_h1"] > 0 and one["calibration"]["cells"] == 12
+    for other in found[1:]:
+        assert other["calibration"] == pytest.approx(one["calibration"], rel=1e-9)
+        for key in ("rms_force", "largest_force", "elasticity_norm", "total_h1", "tip_h1"):
+            # The draws are combined by their eigenvectors, solved for to one per cent: not the same to round-off.
+            assert other[key] == pytest.approx(one[key], rel=1e-5), key
+        size = other["quantities"]["displacement"]["size"]
+        assert size == pytest.approx(one["quantities"]["displacement"]["size"], rel=1e-4)

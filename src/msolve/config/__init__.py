@@ -27,6 +27,7 @@ from msolve.config.loads import (
     Strain,
     TractionInput,
 )
+from msolve.config.model_error import CommitteeBeside, PopsBeside, ReferenceBeside
 from msolve.config.potentials import (
     AnyPotential,
     CalculatorPotential,
@@ -89,6 +90,7 @@ __all__ = [
     "CapsuleCore",
     "Case",
     "CertificateAsked",
+    "CommitteeBeside",
     "Compare",
     "Continuum",
     "Core",
@@ -119,7 +121,9 @@ __all__ = [
     "Output",
     "OwnPotential",
     "PolygonCore",
+    "PopsBeside",
     "Potential",
+    "ReferenceBeside",
     "RegionsInput",
     "RingAsked",
     "Solver",

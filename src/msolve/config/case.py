@@ -14,6 +14,7 @@ from msolve.config.checks import problems_of
 from msolve.config.defects import Defect
 from msolve.config.laws import Continuum
 from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
+from msolve.config.model_error import ModelError
 from msolve.config.potentials import AnyPotential
 from msolve.config.problems import Problems
 from msolve.config.quantities_of_interest import AnyAsked
@@ -69,6 +70,9 @@ class Case(Section):
     )
     certificate: CertificateAsked | None = Field(
         default=None, description="Certificate of the solution, after each load step."
+    )
+    model_error: ModelError | None = Field(
+        default=None, description="The potential's own error, told beside the numerical one."
     )
     output: Output = Field(default=Output(), description="What is written.")
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msolve.config.loads import BoundaryLoad, KFieldLoad
+from msolve.config.model_error import CommitteeBeside, PopsBeside, ReferenceBeside
 from msolve.config.potentials import AnyPotential, OwnPotential, Potential
 from msolve.config.quantities_of_interest import OpeningAsked, RingAsked, names_of
 
@@ -40,6 +41,7 @@ def problems_of(case: Case) -> list[str]:
         *_refinement_problems(case),
         *_quantity_problems(case),
         *_certificate_problems(case),
+        *_model_error_problems(case),
     ]
 
 
@@ -323,3 +325,26 @@ def _certificate_problems(case: Case) -> list[str]:
                 "angstrom"
             )
     return problems
+
+
+def _model_error_problems(case: Case) -> list[str]:
+    given, potential = case.model_error, case.potential
+    if isinstance(given, ReferenceBeside):
+        return potential_problems(given.potential, "model_error.potential")
+    kind, committee = potential.kind, getattr(potential, "committee", ())
+    if isinstance(given, CommitteeBeside):
+        if not isinstance(potential, Potential) or kind == "toy":
+            return [
+                f"model_error.kind = committee: not with potential.kind = {kind}; reference would do"
+            ]
+        if bool(committee) == bool(given.files):
+            return [
+                "model_error.files: needs either these or potential.committee, and has "
+                + ("both" if committee else "neither")
+            ]
+    if isinstance(given, PopsBeside) and (kind != "linear" or committee):
+        what = "a committee" if committee else f"potential.kind = {kind}"
+        return [
+            f"model_error.kind = pops: with {what}; needs potential.kind = linear, and no committee"
+        ]
+    return []

@@ -58,6 +58,7 @@ class Step:
         certificate: What is certified of the full atomistic model's solution, see
             ``msolve.certificate.numbers.Certificate``; ``None`` where it was not asked for or cannot be had.
         quantities: Numbers that were asked for, by name, see ``msolve.goals.Goal.told``; ``None`` where there are none.
+        model_error: The potential's own error, see ``docs/outputs.md``; ``None`` where it was not asked for.
         seconds: Wall time by phase.
         potential_seconds: Of these, what the potential took on the first rank: for ``"atoms"`` and for the
             Cauchy-Born law of the ``"continuum"``; the rest is msolve's own.
@@ -81,6 +82,7 @@ class Step:
     estimate: Mapping[str, Any] | None = None
     certificate: Mapping[str, Any] | None = None
     quantities: Mapping[str, Any] | None = None
+    model_error: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     potential_seconds: Mapping[str, float] = field(default_factory=dict)
     histories: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -151,6 +153,21 @@ def write_result(path: str | Path, result: Result) -> None:
     content = {"format": FORMAT, **asdict(result)}
     text = json.dumps(plain(content), indent=1, allow_nan=False) + "\n"
     write_whole(Path(path), text.encode())
+
+
+def model_error_told(found: Mapping[str, Any]) -> str:
+    """``Step.model_error`` in one line."""
+    what = f"{found['total_h1']:.3g} Å in all, {found['tip_h1']:.2g} Å near the defect (H1 norm)"
+    if found["kind"] == "reference":
+        return f"the potential's own error, to first order: {what}, by its reference"
+    source = f"{found['potentials']} {'draws' if found['kind'] == 'pops' else 'members'}"
+    known = found["calibration"]
+    if known is None:
+        return f"spread of the potential: {what}, by {source}, not calibrated"
+    return (
+        f"the potential's own error, covered to {100 * known['asked']:.3g} % (measured "
+        f"{100 * known['covered_forces']:.3g} % of forces): {what}, by {source}"
+    )
 
 
 def versions() -> dict[str, str]:

@@ -122,7 +122,7 @@ def fit_linear(
     """
     triangle: Array = np.zeros((0, basis.n_features + 2))
     count = 0
-    for rows in _in_batches(_rows(basis, cell, offset) for cell in cells):
+    for rows in _in_batches(weighted_rows(basis, cell, offset) for cell in cells):
         # Rows are folded into a triangle as they come, so memory does not grow with the cells.
         triangle = cast(Array, np.linalg.qr(np.vstack([triangle, rows]), mode="r"))
         count += len(rows)
@@ -137,7 +137,7 @@ def fit_linear(
     return LinearModel(basis, number, fitted, found[: basis.n_features], name)
 
 
-def _rows(basis: Basis, cell: FitCell, offset: float | None) -> Array:
+def weighted_rows(basis: Basis, cell: FitCell, offset: float | None) -> Array:
     """Weighted rows of a cell: features, the offset's column, the label."""
     n = len(cell.forces)
     found = design(basis, cell.vec, cell.pair, n)
@@ -170,17 +170,10 @@ def _in_batches(parts: Iterable[Array]) -> Iterator[Array]:
 
 def _solve(matrix: Array, target: Array, count: int, ridge: float, basis: Basis) -> Array:
     """Least squares with the penalty; the rows stand for ``count`` others."""
-    n, f = basis.pairs, basis.n_features
-    scale = np.sqrt((matrix**2).sum(axis=0) / count)
-    penalty = np.zeros((f, matrix.shape[1]))
-    penalty[range(n, f), range(n, f)] = scale[n:f]
-    mean = np.sqrt((scale[:n] ** 2).mean())
-    for k in range(n - 2):
-        penalty[k, k : k + 3] = mean * np.array([1.0, -2.0, 1.0])
-    whole = np.vstack([matrix, ridge * np.sqrt(count) * penalty])
+    whole = with_penalty(matrix, count, ridge, basis)
     unit = np.sqrt((whole**2).sum(axis=0))
     unit[unit == 0] = 1.0
-    right = np.concatenate([target, np.zeros(f)])
+    right = np.concatenate([target, np.zeros(basis.n_features)])
     found, _, rank, _ = np.linalg.lstsq(whole / unit, right, rcond=1e-14)
     if rank < matrix.shape[1]:
         raise CaseError(
@@ -190,6 +183,18 @@ def _solve(matrix: Array, target: Array, count: int, ridge: float, basis: Basis)
             ]
         )
     return np.asarray(found / unit)
+
+
+def with_penalty(matrix: Array, count: int, ridge: float, basis: Basis) -> Array:
+    """Rows that stand for ``count`` others, and below them those of the penalty."""
+    n, f = basis.pairs, basis.n_features
+    scale = np.sqrt((matrix**2).sum(axis=0) / count)
+    penalty = np.zeros((f, matrix.shape[1]))
+    penalty[range(n, f), range(n, f)] = scale[n:f]
+    mean = np.sqrt((scale[:n] ** 2).mean())
+    for k in range(n - 2):
+        penalty[k, k : k + 3] = mean * np.array([1.0, -2.0, 1.0])
+    return np.vstack([matrix, ridge * np.sqrt(count) * penalty])
 
 
 def _features(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ from ase.io import read, write
 from numpy.typing import NDArray
 
 from msolve.atomistic import find_edges
-from msolve.io.files import output_error
+from msolve.io.files import output_error, write_whole
 from msolve.potentials import ForceModel, Potential
 from msolve.potentials.virial import CellForces, of_edges
+from msolve.uncertainty.calibration import ENERGY as ENERGY
+from msolve.uncertainty.calibration import FORCES as FORCES
 
 Array = NDArray[np.float64]
 
-ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
-"""Where a labelled cell keeps energy [eV], forces ``(n, 3)`` [eV/Å], stress ``(9,)`` [eV/Å³, positive in tension]."""
+STRESS = "REF_stress"
+"""Where a labelled cell keeps its stress ``(9,)`` [eV/Å³, positive in tension], beside ``ENERGY`` and ``FORCES``."""
 
 KIND = "config_type"
 """Where it keeps what kind of cell it is."""
@@ -105,6 +107,17 @@ def labelled(
     except OSError as error:
         raise output_error(path, error) from error
     return cells
+
+
+def write_cells(path: Path, cells: Sequence[Atoms]) -> None:
+    """Write labelled cells as one extended-XYZ file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    text = io.StringIO()
+    write(text, list(cells), format="extxyz")
+    write_whole(path, text.getvalue().encode())
 
 
 def _kept(path: Path, origin: str) -> Iterator[tuple[Atoms, int]]:

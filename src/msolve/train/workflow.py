@@ -24,7 +24,7 @@ from msolve.train.comparison import (
     samples_of,
     speed_of,
 )
-from msolve.train.labels import fingerprint
+from msolve.train.labels import fingerprint, write_cells
 from msolve.train.report import write_report
 from msolve.train.trainers import Trained, trainer
 from msolve.train.workshop import Sets, Workshop
@@ -126,6 +126,7 @@ def report_on(
         "notes": notes,
     }
     write_report(shop.folder, report, pairs)
+    write_cells(shop.folder / f"{given.name}.test.extxyz", sets.test)
     return report
 
 

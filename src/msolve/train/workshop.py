@@ -8,8 +8,7 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -21,8 +20,8 @@ from pydantic import TypeAdapter
 
 from msolve.config import AnyCells, AnyPotential, FileCells, Training
 from msolve.crystal import Crystal
-from msolve.errors import CaseError, ConvergenceError, UnsupportedError
-from msolve.given import cubic_crystal, given_potential
+from msolve.errors import CaseError, ConvergenceError
+from msolve.given import cubic_crystal, given_potential, in_section
 from msolve.io.files import write_whole
 from msolve.io.log import RunLog
 from msolve.potentials import Potential
@@ -283,22 +282,3 @@ def identity(section: AnyPotential, folder: Path) -> dict[str, Any]:
     if told.get("file"):
         told["sha256"] = hashlib.sha256((folder / told["file"]).read_bytes()).hexdigest()
     return told
-
-
-@contextmanager
-def in_section(name: str) -> Iterator[None]:
-    """Let messages about a potential name the section that it is given in."""
-    try:
-        yield
-    except CaseError as error:
-        told = [
-            f"{name}.{problem.removeprefix('potential.')}"
-            if problem.startswith("potential.")
-            else problem
-            for problem in error.problems
-        ]
-        raise CaseError(told, error.source) from error
-    except UnsupportedError as error:
-        if not str(error).startswith("potential."):
-            raise
-        raise UnsupportedError(f"{name}.{str(error).removeprefix('potential.')}") from error
