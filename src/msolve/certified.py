@@ -67,11 +67,13 @@ class Certified:
         certificate: The numbers.
         branch: Which solution it speaks of; ``None`` if of none.
         ball: For enclosures of quantities; ``None`` if nothing is certified, or only a zone.
+        centre: The corrected state, unknowns of the model that is certified; ``None`` if nothing is.
     """
 
     certificate: Certificate
-    branch: Branch | None
-    ball: Ball | None
+    branch: Branch | None = None
+    ball: Ball | None = None
+    centre: PETSc.Vec | None = None
 
     def told(self) -> dict[str, Any]:
         """For ``result.json``."""
@@ -149,15 +151,15 @@ class Certifier:
             nothing = Certificate(
                 "C", f"the lifted state has no energy ({error})", 0, 0, float("inf")
             )
-            return Certified(nothing, None, None)
+            return Certified(nothing)
         found = replace(found, radius_of_zone=asked.zone_radius)
         if centre is None:
-            return Certified(found, None, None)
+            return Certified(found)
         ball = None
         if asked.zone_radius is None and found.level != "C":
             assert found.radius is not None and found.lipschitz is not None
             ball = Ball(centre.x, found.radius, found.lipschitz, centre.solve, found.level)
-        return Certified(found, self._branch(whole, x0, centre, t), ball)
+        return Certified(found, self._branch(whole, x0, centre, t), ball, centre.x)
 
     def _model(self, z: PETSc.Vec, t: float) -> tuple[Assembly, PETSc.Vec]:
         """The model that is certified, and its state."""

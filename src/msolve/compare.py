@@ -67,7 +67,7 @@ class Norms:
     def of(cls, full: Assembly, *, rim: float, tip_radius: float) -> Norms:
         """Those of a full atomistic model; widths as in :func:`compare`."""
         body, X = full.body, full.X
-        pair = np.stack(_bonds(full))
+        pair = np.stack(bonds(full))
         inside = body.shape.distance(X) < -rim
         defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
         near = within(X, defects, tip_radius, body.gdim)
@@ -233,7 +233,7 @@ def compare(
     )
 
 
-def _bonds(full: Assembly) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def bonds(full: Assembly) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Nearest-neighbour bonds of the reference crystal, those across a crack left out."""
     crystal = full.body.crystal
     i, j, _ = nearest_neighbour_bonds(

@@ -16,7 +16,7 @@ from msolve.build import build, build_mesh, set_up
 from msolve.certificate.algorithm import Effort, certify, closed
 from msolve.certificate.factor import dominates
 from msolve.certificate.hessian import assembled_hessian
-from msolve.certificate.modes import bond_laplacian, softest_modes
+from msolve.certificate.modes import bond_laplacian, loose_bonds, softest_modes
 from msolve.certificate.numbers import Certificate
 from msolve.certified import Certifier, changed_bonds
 from msolve.compare import Norms, lift_to, unknowns_of
@@ -65,7 +65,7 @@ def norm(matrix, v):
 def test_the_radius_bounds_the_error(crack):
     _, _, _, t, full, start, exact, found = crack
     told, ball = found.certificate, found.ball
-    assert told.level in "AB" and 0 < told.number <= 1
+    assert told.level == "A" and 0 < told.number <= 1
     H, D = assembled_hessian(full, ball.x, t), bond_laplacian(full)
     assert norm(H, ball.x - exact) <= told.radius <= 1.5 * norm(H, ball.x - exact)
     assert norm(H, start - exact) <= told.bound <= 1.1 * norm(H, start - exact)
@@ -133,9 +133,9 @@ def test_bonds_and_modes(crack):
     _, _, _, t, full, start, exact, found = crack
     D, H = bond_laplacian(full), assembled_hessian(full, found.ball.x, t)
     e = full.problem.gather(start, t) - full.problem.gather(exact, t)
-    assert norm(D, start - exact) == pytest.approx(
-        Norms.of(full, rim=0.0, tip_radius=1.0).total(e), rel=1e-9
-    )
+    i, j = loose_bonds(full)
+    assert norm(D, start - exact) == pytest.approx(np.linalg.norm(e[i] - e[j]), rel=1e-9)
+    assert norm(D, start - exact) >= Norms.of(full, rim=0.0, tip_radius=1.0).total(e)
     values = [mode.value for mode in softest_modes(H, D, 3)]
     assert values == sorted(values) and values[0] == pytest.approx(found.certificate.eigenvalues[0])
     assert dominates(H, D, 0.99 * values[0]) and not dominates(H, D, 1.01 * values[0])

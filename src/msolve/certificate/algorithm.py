@@ -22,7 +22,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from petsc4py import PETSc
@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msolve.assemble import Assembly
+from msolve.certificate.bounds import has_bound, lipschitz_bound
 from msolve.certificate.factor import Factor
 from msolve.certificate.hessian import assembled_hessian
 from msolve.certificate.modes import Mode, bond_laplacian, proven_stability, softest_modes
@@ -38,6 +39,7 @@ from msolve.certificate.numbers import Certificate, Level
 from msolve.certificate.sampled import loaded_atom, power_iteration, sampled_lipschitz
 from msolve.compare import Norms
 from msolve.errors import ConvergenceError
+from msolve.estimate.bounds import least_eigenvalue
 from msolve.solvers import Counted, any_direction, own_errors
 
 Array = npt.NDArray[np.float64]
@@ -49,7 +51,13 @@ FORCING = 1e-6
 """Relative residual of the corrections."""
 
 ROUNDING = 1e-9
-"""Share by which η is raised against round-off."""
+"""Share by which η is raised against round-off of the linear algebra."""
+
+FORCE_ROUNDING = 1e-12
+"""What a component of the forces may be off by round-off, some ten times what sums of hundred terms are [eV/Å]."""
+
+PROVED_OVER_SAMPLED = 100.0
+"""About how much larger a bound by formulas is than what power iterations find."""
 
 TIP_ATOMS = 2
 """Atoms whose loading starts power iterations."""
@@ -120,30 +128,31 @@ def certify(
         try:
             state = _newton(full, x, t, first)
         except ConvergenceError as error:
-            return best or (_lost(full, k, tuple(etas), str(error)), None)
+            return best or (_lost(full, k, etas, str(error)), None)
         etas.append(state.eta)
-        if last or _promising(full, state, t, first, effort):
+        # Even where the first test would close a correction makes the bound of the coupled error sharp.
+        if last or (k > 0 and _promising(full, state, t, first, effort)):
             factor = Factor(assembled_hessian(full, x, t, effort.progress)) if k else first
             if not factor.positive:
-                return best or (_unstable(full, factor, k, tuple(etas)), None)
-            found = _test(full, x0, x, t, factor, effort, k, tuple(etas))
+                return best or (_unstable(full, factor, k, etas), None)
+            found = _test(full, x0, x, t, factor, effort, etas)
             if best is None or found[0].level < best[0].level:
                 best = found
-            if best[0].level == "A" or (best[0].level == "B"):
+            if best[0].level == "A" or (best[0].level == "B" and not has_bound(full)):
                 break
         x = x - state.step
     assert best is not None
     return best
 
 
-def _lost(full: Assembly, k: int, etas: tuple[float, ...], why: str) -> Certificate:
+def _lost(full: Assembly, k: int, etas: list[float], why: str) -> Certificate:
     """A correction led astray."""
     what = f"correction {k} led to a state without energy or stability ({why})"
     eta = etas[-1] if etas else math.inf
-    return Certificate("C", what, k, 0, eta, etas, atoms=int(full.free.sum()))
+    return Certificate("C", what, k, 0, eta, tuple(etas), atoms=int(full.free.sum()))
 
 
-def _unstable(full: Assembly, factor: Factor, k: int, etas: tuple[float, ...]) -> Certificate:
+def _unstable(full: Assembly, factor: Factor, k: int, etas: Sequence[float]) -> Certificate:
     """Not near a minimum."""
     where = "the coupled state" if k == 0 else f"the state after {k} corrections"
     what = (
@@ -151,7 +160,7 @@ def _unstable(full: Assembly, factor: Factor, k: int, etas: tuple[float, ...]) -
         f"{factor.zero} vanishing eigenvalues; it is a saddle or on the way across one"
     )
     eta = etas[-1] if etas else math.inf
-    return Certificate("C", what, k, factor.negative, eta, etas, atoms=int(full.free.sum()))
+    return Certificate("C", what, k, factor.negative, eta, tuple(etas), atoms=int(full.free.sum()))
 
 
 def _newton(full: Assembly, x: PETSc.Vec, t: float, near: Factor) -> _State:
@@ -163,9 +172,10 @@ def _newton(full: Assembly, x: PETSc.Vec, t: float, near: Factor) -> _State:
     H = PETSc.Mat().createPython((size, size), work.linearised(x), comm=x.comm)
     H.setUp()
     ksp = PETSc.KSP().create(x.comm)
-    ksp.setOperators(H, near.matrix)
+    ksp.setOperators(H)
     ksp.setType("cg")
-    ksp.setPC(near.ksp.getPC())
+    ksp.getPC().setType("python")
+    ksp.getPC().setPythonContext(near)
     ksp.setTolerances(rtol=FORCING, atol=1e-14, max_it=100)
     with own_errors():
         ksp.solve(r, step)
@@ -182,7 +192,8 @@ def _promising(full: Assembly, state: _State, t: float, near: Factor, effort: Ef
         sampled = power_iteration(full, state.x, t, near.solve, state.r)
     except ConvergenceError:
         return False
-    return 2 * effort.factor * sampled * state.eta <= 1
+    factor = PROVED_OVER_SAMPLED if has_bound(full) else effort.factor
+    return 2 * factor * sampled * state.eta <= 1
 
 
 def _test(
@@ -192,28 +203,24 @@ def _test(
     t: float,
     factor: Factor,
     effort: Effort,
-    k: int,
-    etas: tuple[float, ...],
+    etas: list[float],
 ) -> tuple[Certificate, Centre | None]:
-    """Newton-Kantorovich in ``x``, whose Hessian is positive."""
+    """Newton-Kantorovich in ``x``, whose Hessian is positive: with a proved constant if one closes the test."""
     H, D = factor.matrix, bond_laplacian(full)
     r = x.duplicate()
     full.problem.evaluate(x, t, r)
     step = factor.solve(r)
-    eta = math.sqrt(max(r.dot(step), 0.0)) * (1 + ROUNDING)
     modes = tuple(softest_modes(H, D, MODES, any_direction(full.problem, full.preconditioner)))
     stability = proven_stability(H, D, modes[0].value) if modes else None
-    starts = _starts(full, H, r, modes)
-    sampled = sampled_lipschitz(full, [x, x - step], t, factor.solve, starts)
+    eta = math.sqrt(max(r.dot(step), 0.0)) * (1 + ROUNDING) + _rounding(full, D, stability)
     moved = x0 - x
     known = Certificate(
         level="C",
         obstacle=None,
-        corrections=k,
+        corrections=len(etas) - 1,
         negative=0,
         residual=eta,
-        residuals=etas,
-        sampled=sampled,
+        residuals=tuple(etas),
         moved=_norm(H, moved),
         moved_h1=_norm(D, moved),
         stability=stability,
@@ -221,20 +228,35 @@ def _test(
         soft_share=tuple(float(mode.vector.dot(r)) ** 2 / eta**2 for mode in modes),
         atoms=int(full.free.sum()),
     )
-    L, how = (
-        effort.factor * sampled,
-        f"{effort.factor:g} times the largest of {len(starts)} power iterations",
-    )
+    centre = Centre(x, factor.solve, modes)
+    bound = lipschitz_bound(full, x, t, H, 2 * eta)
+    if bound is not None:
+        proved = closed(known, bound.value, bound.how, "A")
+        if proved is not None:
+            return proved, centre
+    starts = _starts(full, H, r, modes)
+    sampled = sampled_lipschitz(full, [x, x - step], t, factor.solve, starts)
+    L = effort.factor * sampled
+    how = f"{effort.factor:g} times the largest of {len(starts)} power iterations"
+    known = replace(known, sampled=sampled, lipschitz=L, lipschitz_how=how, number=2 * L * eta)
     found = closed(known, L, how, "B")
-    if found is None:
-        what = (
-            f"the test does not close after {k} corrections: h = 2 L η = {2 * L * eta:.3g} > 1, softest mode "
-            f"{modes[0].value if modes else 0:.3g} eV/Å²"
-        )
-        return replace(
-            known, obstacle=what, lipschitz=L, lipschitz_how=how, number=2 * L * eta
-        ), None
-    return found, Centre(x, factor.solve, modes)
+    if found is not None:
+        return found, centre
+    softest = modes[0].value if modes else 0.0
+    what = (
+        f"the test does not close after {known.corrections} corrections: h = 2 L η = {known.number:.3g} > 1, softest "
+        f"mode {softest:.3g} eV/Å²"
+    )
+    return replace(known, obstacle=what), None
+
+
+def _rounding(full: Assembly, D: PETSc.Mat, stability: float | None) -> float:
+    """What round-off of the forces may add to their dual norm: |δr| over the root of H's lowest eigenvalue [√eV]."""
+    least = least_eigenvalue(D, full.problem.kinematics.unknowns.components)
+    if stability is None or least is None:
+        return 0.0
+    size = FORCE_ROUNDING * math.sqrt(full.problem.kinematics.unknowns.n_global)
+    return size / math.sqrt(stability * least)
 
 
 def closed(known: Certificate, L: float, how: str, level: Level) -> Certificate | None:

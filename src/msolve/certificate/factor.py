@@ -52,6 +52,10 @@ class Factor:
         """Whether all eigenvalues are positive."""
         return self.negative == 0 and self.zero == 0
 
+    def apply(self, pc: PETSc.PC, right: PETSc.Vec, out: PETSc.Vec) -> None:
+        """As a preconditioner of PETSc's."""
+        self.ksp.solve(right, out)
+
     def solve(self, right: PETSc.Vec) -> PETSc.Vec:
         """The solution of the linear system, to round-off."""
         out = right.duplicate()

@@ -10,11 +10,16 @@ from petsc4py import PETSc
 from slepc4py import SLEPc
 
 import numpy as np
+import numpy.typing as npt
+from scipy import sparse
 
 from msolve.assemble import Assembly
 from msolve.certificate.factor import dominates
-from msolve.compare import Norms
-from msolve.kinematics import block_matrix
+from msolve.compare import bonds
+from msolve.kinematics import petsc_matrix
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 TOLERANCE = 1e-8
 
@@ -31,30 +36,40 @@ class Mode(NamedTuple):
     vector: PETSc.Vec
 
 
+def loose_bonds(full: Assembly) -> tuple[IntArray, IntArray]:
+    """Bonds between nearest neighbours with a free end, those that a cut parts left out: both ends, ``(n,)``."""
+    i, j = bonds(full)
+    kept = full.free[i] | full.free[j]
+    return i[kept], j[kept]
+
+
 def bond_laplacian(full: Assembly) -> PETSc.Mat:
-    """D of ⟨v, D v⟩ = Σ |v_i - v_j|² over bonds between nearest neighbours, both free. Collective."""
-    kinematics = full.problem.kinematics
-    unknowns = kinematics.unknowns
-    first, second = Norms.of(full, rim=0.0, tip_radius=0.0).inside
-    here = kinematics.owned_atoms[full.free[kinematics.owned_atoms]]
-    begin = int(unknowns.comm.exscan(unknowns.n_owned) or 0)
-    mine = np.zeros(len(full.X), dtype=bool)
-    mine[here] = True
-    one = np.concatenate([first, second])
-    other = np.concatenate([second, first])
-    kept = mine[one]
-    rows, columns = unknowns.atom[one[kept]] - begin, unknowns.atom[other[kept]]
-    ones = np.ones(len(rows))
-    return block_matrix(
-        unknowns.comm,
-        np.concatenate([rows, rows]),
-        np.concatenate([rows + begin, columns]),
-        np.concatenate([ones, -ones]),
-        unknowns.n_owned,
-        unknowns.n_owned,
-        unknowns.components,
-        unknowns.components,
-    )
+    """D of ⟨v, D v⟩ = Σ |v_i - v_j|² over the bonds of ``loose_bonds``. Collective."""
+    i, j = loose_bonds(full)
+    return springs_matrix(full, i, j, np.tile(np.eye(3), (len(i), 1, 1)))
+
+
+def springs_matrix(full: Assembly, i: IntArray, j: IntArray, blocks: Array) -> PETSc.Mat:
+    """Σ (v_i - v_j)ᵀ B (v_i - v_j) as a matrix on the unknowns; atom ``n`` and held ones do not move. Collective."""
+    unknowns = full.problem.kinematics.unknowns
+    c, first = unknowns.components, int(unknowns.comm.exscan(unknowns.n_owned) or 0)
+    place = np.append(np.where(full.free, unknowns.atom, -1), -1)
+    a, b = place[i], place[j]
+    blocks = blocks[:, :c, :c]
+    rows = np.concatenate([a, b, a, b])
+    columns = np.concatenate([a, b, b, a])
+    values = np.concatenate([blocks, blocks, -blocks, -blocks])
+    mine = (rows >= first) & (rows < first + unknowns.n_owned) & (columns >= 0)
+    rows, columns, values = rows[mine] - first, columns[mine], values[mine]
+    r = np.broadcast_to((c * rows[:, None] + np.arange(c))[:, :, None], values.shape)
+    s = np.broadcast_to((c * columns[:, None] + np.arange(c))[:, None, :], values.shape)
+    size = unknowns.n_owned * c
+    csr = sparse.coo_matrix(
+        (values.ravel(), (r.ravel(), s.ravel())), shape=(size, unknowns.n_global)
+    ).tocsr()
+    matrix = petsc_matrix(unknowns.comm, csr, size, (c, c))
+    matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
+    return matrix
 
 
 def softest_modes(
@@ -68,9 +83,21 @@ def softest_modes(
         count: How many are wanted.
         start: A direction with a part along each of them; a random one by default.
     """
+    return [Mode(1 / mu, v) for mu, v in _largest(D, H, count, start)]
+
+
+def largest_ratio(Q: PETSc.Mat, H: PETSc.Mat) -> float:
+    """The largest ⟨v, Q v⟩ / ⟨v, H v⟩ that iterations find, a lower bound; 0 if none. Collective."""
+    found = _largest(Q, H, 1, None)
+    return found[0][0] if found else 0.0
+
+
+def _largest(
+    A: PETSc.Mat, H: PETSc.Mat, count: int, start: PETSc.Vec | None
+) -> list[tuple[float, PETSc.Vec]]:
+    """Largest eigenpairs of A v = μ H v: so only H need be definite."""
     solver = SLEPc.EPS().create(H.comm)
-    # D v = μ H v, μ = 1/λ: so D need not be definite.
-    solver.setOperators(D, H)
+    solver.setOperators(A, H)
     solver.setProblemType(SLEPc.EPS.ProblemType.GHEP)
     solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_REAL)
     solver.setDimensions(nev=count)
@@ -85,7 +112,7 @@ def softest_modes(
     found = []
     for k in range(min(count, solver.getConverged())):
         v = H.createVecRight()
-        found.append(Mode(1.0 / float(solver.getEigenpair(k, v).real), v))
+        found.append((float(solver.getEigenpair(k, v).real), v))
     solver.destroy()
     return found
 

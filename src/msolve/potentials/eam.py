@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from msolve.potentials.edges import Edges, HalfEdges
 from msolve.potentials.protocol import FeatureHalo
@@ -81,6 +82,29 @@ class EAM:
     def reach(self) -> float:
         """Distance beyond which no atom changes a site energy [Å]."""
         return self.cutoff
+
+    @property
+    def n_species(self) -> int:
+        """Number of species."""
+        return self._n_species
+
+    def species(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Place of each atomic number ``(n,)`` among the species."""
+        found: NDArray[np.int64] = self._species.cpu().numpy()[numbers]
+        return found
+
+    def polynomials(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+        """The cubics of the tables, in powers of the place within an interval.
+
+        Returns:
+            ``(radial, embedding, d_r, d_density)``: ``radial (4 k, tables, n)`` holds the density at the centre first
+            and r φ last, for each pair of species; ``embedding (4, species, m)``; the spacings of the knots.
+        """
+        radial = self._radial.cpu().numpy().reshape(len(self._radial), -1, self._n_r)[..., :-1]
+        embedding = self._embedding.cpu().numpy().reshape(4, self._n_species, -1)
+        return radial, embedding, self._d_r, self._d_density
 
     def site_energy(
         self,
