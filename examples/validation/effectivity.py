@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+import dislocation_cases
 import numpy as np
 from common import COLOUR, DECKS, Row, canvas, prepare, publish, solve_coupled, table
 
@@ -82,6 +83,7 @@ def cases() -> Iterator[Case]:
     for radius in (8, 12, 16):
         yield "crack, Si", "si_crack", {"domain.radius": "80 angstrom"} | _core(radius)
     yield "vacancy, W, in space", "vacancy_3d", {"domain.radius": "30 angstrom"} | _core(5, 5)
+    yield from dislocation_cases.cases()
 
 
 def measure(kind: str, deck: str, changes: dict[str, str]) -> Row:
@@ -160,7 +162,7 @@ def draw(rows: list[Row]) -> object:
     figure, (left, right) = canvas(9.6, 4.2, columns=2)
     known = [row for row in rows if "h1" in row]
     kinds = list(dict.fromkeys(str(row["kind"]).split(",")[0] for row in known))
-    colours = [*COLOUR.values(), "#56b4e9"]
+    colours = [*COLOUR.values(), "#56b4e9", "#882255"]
     for number, kind in enumerate(kinds):
         mine = [row for row in known if str(row["kind"]).split(",")[0] == kind]
         error = [float(row["error"]) for row in mine]  # type: ignore[arg-type]

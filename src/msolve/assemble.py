@@ -9,7 +9,7 @@ say how. No input file is known here; a library user starts from these.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mpi4py import MPI
 
@@ -67,6 +67,7 @@ class Body:
         gdim: Dimension of the mesh: 2, periodic along the front, or 3.
         loads: What acts on the named parts of the mesh, instead of the far field on its outer boundary.
         pools: Ranks that evaluate the potential for others; every rank does for itself by default.
+        lines: Where dislocations along x3 cross the plane, shape ``(n, 3)`` [Å].
     """
 
     crystal: OrientedCrystal
@@ -86,6 +87,13 @@ class Body:
     loads: BoundaryLoads | None = None
     voids: tuple[Shape, ...] = ()
     pools: Pools | None = None
+    lines: Array = field(default_factory=lambda: np.zeros((0, 3)))
+
+    @property
+    def defects(self) -> Array:
+        """Around what norms count as near the defect: vacancies, dislocations, or the origin, ``(n, 3)`` [Å]."""
+        found = np.concatenate([self.vacancies, self.lines])
+        return found if len(found) else np.zeros((1, 3))
 
     @property
     def radius(self) -> float:

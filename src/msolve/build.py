@@ -27,11 +27,12 @@ from msolve.config import (
 )
 from msolve.config import Potential as PotentialInput
 from msolve.continuum.energy import Material
+from msolve.crystal import OrientedCrystal
 from msolve.errors import CaseError
 from msolve.given import check_units, potential_and_crystal
 from msolve.handshake.slab import Slab, relax_slab
 from msolve.io.meshes import MeshData, Slit, ball_mesh, disc_mesh, size_warnings
-from msolve.loads import KField, Zero
+from msolve.loads import KField, Predictor, Together, Volterra, Zero
 from msolve.parallel import Pools, all_or_none
 from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.bulk_forces import ForceBulkCell
@@ -48,6 +49,9 @@ Array = npt.NDArray[np.float64]
 TABULATED = CalculatorPotential | GapPotential | TorchSimPotential
 
 _log = logging.getLogger("msolve")
+
+ON_ROW = 0.15
+"""Distance of a dislocation from a row of atoms, over that of neighbours, below which it lies on the row."""
 
 LARGEST_STRAIN = 0.5
 """Displacement gradient at the outer boundary above which a K-field is a mistake in the units."""
@@ -133,6 +137,12 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
                 field = replace(field, tip=(case.load.tip, 0.0), mode=case.load.mode)
             far_field = field if far_field is None else far_field
         assert far_field is not None
+        predictor: Predictor = far_field if getattr(case.load, "predictor", False) else Zero()
+        lines = _dislocations(case, crystal, C)
+        if lines:
+            # The unknowns never hold the jump: it is in what they correct.
+            far_field = Together((*lines, far_field))
+            predictor = Together(lines) if isinstance(predictor, Zero) else far_field
         body = Body(
             crystal=crystal,
             origin=origin,
@@ -140,7 +150,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             material=_law(case, bulk),
             C=C,
             far_field=far_field,
-            predictor=far_field if getattr(case.load, "predictor", False) else Zero(),
+            predictor=predictor,
             shape=given.shape,
             vacancies=np.array(case.vacancies).reshape(-1, 3),
             crack=crack,
@@ -151,11 +161,36 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             voids=tuple(void.region(given.gdim) for void in case.defect.voids),
             loads=given.loads,
             pools=pools,
+            lines=np.array([(*line.line, 0.0) for line in lines]).reshape(-1, 3),
         )
         setup = replace(_with_loads(case, body, slab, K_G), mesh=mesh)
         _check_voids(body)
         check_reach(setup)
     return setup
+
+
+def _dislocations(case: Case, crystal: OrientedCrystal, C: Array) -> tuple[Volterra, ...]:
+    """Fields of the dislocations of a case; refused on a row of atoms, where they are infinite."""
+    found, problems = [], []
+    near = crystal.nearest_neighbour_distance
+    for k, line in enumerate(case.defect.dislocations):
+        place = np.array(line.at[:2])
+        box = [(x - 2 * near, x + 2 * near) for x in place]
+        rows = crystal.sites(None, box, np.zeros(3)).positions[:, :2]
+        away = np.linalg.norm(rows - place, axis=1)
+        if away.min() < ON_ROW * near:
+            corners = np.argsort(away.round(6), kind="stable")[:3]
+            middle = rows[corners].mean(axis=0)
+            problems.append(
+                f"defect.dislocations.{k}.at: ({place[0]:g}, {place[1]:g}) angstrom lies on a row of atoms, where "
+                f"the field is infinite; between rows, e.g. at ({middle[0]:.3g}, {middle[1]:.3g}) angstrom, would do"
+            )
+            continue
+        burgers = (0.0, 0.0, line.periods * float(crystal.period))
+        found.append(Volterra(C, burgers, (float(place[0]), float(place[1]))))
+    if problems:
+        raise CaseError(problems)
+    return tuple(found)
 
 
 def _pools(case: Case, comm: MPI.Comm) -> Pools | None:

@@ -69,8 +69,7 @@ class Norms:
         body, X = full.body, full.X
         pair = np.stack(bonds(full))
         inside = body.shape.distance(X) < -rim
-        defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
-        near = within(X, defects, tip_radius, body.gdim)
+        near = within(X, body.defects, tip_radius, body.gdim)
         return cls(pair[:, inside[pair].all(axis=0)], pair[:, near[pair].all(axis=0)])
 
     def total(self, e: Array) -> float:

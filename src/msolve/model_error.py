@@ -92,8 +92,7 @@ class ModelError:
         body = full.body
 
         def near(X: Array) -> npt.NDArray[np.bool_]:
-            defects = body.vacancies if len(body.vacancies) else np.zeros((1, 3))
-            return within(X, defects, radius or 0.0, body.gdim)
+            return within(X, body.defects, radius or 0.0, body.gdim)
 
         return Beside(
             full,

@@ -451,6 +451,7 @@ def _conflicts() -> Iterator[Bad]:
     yield from _quantities()
     yield from _certificates()
     yield from _model_error()
+    yield from _dislocations()
 
 
 def _certificates() -> Iterator[Bad]:
@@ -481,6 +482,51 @@ def _certificates() -> Iterator[Bad]:
         "a zone outside the body",
         "certificate.zone_centre = (200, 0, 0) angstrom",
         {"certificate": {"zone_radius": "20 angstrom", "zone_centre": ["200 angstrom", 0, 0]}},
+    )
+
+
+def _dislocations() -> Iterator[Bad]:
+    group = "Dislocations"
+    line = {"at": ["1.58 angstrom", "0.8 angstrom"]}
+
+    def at(*lines: dict[str, Any], **others: Any) -> dict[str, Any]:
+        return {"defect": {"kind": "dislocation", "dislocations": list(lines)}, **others}
+
+    yield Bad(
+        group,
+        "a dislocation without its place",
+        ": kind dislocation needs dislocations",
+        {"defect": {"kind": "dislocation"}},
+    )
+    yield Bad(
+        group,
+        "a dislocation of nothing",
+        "defect.dislocations.0.periods = 0",
+        at(line | {"periods": 0}),
+    )
+    yield Bad(
+        group,
+        "a dislocation on a row of atoms",
+        "defect.dislocations.1.at: (0, 0) angstrom lies on a row",
+        at(line, {"at": [0, 0]}),
+    )
+    yield Bad(
+        group,
+        "a dislocation outside the atoms",
+        "regions: the dislocation at (20.5, 0.8) angstrom lies in no core",
+        at(line | {"at": ["20.5 angstrom", "0.8 angstrom"]}),
+    )
+    yield Bad(
+        group,
+        "a dislocation in a K-field",
+        "defect.kind = dislocation: with load.kind = k_field",
+        at(line, load={"kind": "k_field", "K": "1.05 K_G"}),
+    )
+    yield Bad(
+        group,
+        "a dislocation in a ball",
+        "defect.kind = dislocation: only in a disc",
+        at(line, **{"domain": {"kind": "ball", "radius": "40 angstrom"}, "mesh": {"kind": "free"}}),
     )
 
 

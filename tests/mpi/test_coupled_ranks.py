@@ -70,6 +70,7 @@ def run(n_ranks, folder, deck="crack_eam", **changed):
 
 
 OTHERS = {
+    "screw_dislocation": {"domain.radius": "34 angstrom", "regions.core_radius": "6 angstrom"},
     "vacancy_3d": {"domain.radius": "30 angstrom", "regions.core_radius": "5 angstrom"},
     "si_vacancy": {"domain.radius": "26 angstrom", "regions.core_radius": "5 angstrom"},
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from msolve.config.loads import BoundaryLoad, KFieldLoad
+from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
 from msolve.config.model_error import CommitteeBeside, PopsBeside, ReferenceBeside
 from msolve.config.potentials import AnyPotential, OwnPotential, Potential
 from msolve.config.quantities_of_interest import OpeningAsked, RingAsked, names_of
@@ -42,6 +42,7 @@ def problems_of(case: Case) -> list[str]:
         *_quantity_problems(case),
         *_certificate_problems(case),
         *_model_error_problems(case),
+        *_dislocation_problems(case),
     ]
 
 
@@ -348,3 +349,25 @@ def _model_error_problems(case: Case) -> list[str]:
             f"model_error.kind = pops: with {what}; needs potential.kind = linear, and no committee"
         ]
     return []
+
+
+def _dislocation_problems(case: Case) -> list[str]:
+    lines, problems = case.defect.dislocations, []
+    if not lines:
+        return []
+    kind = "defect.kind = dislocation"
+    if case.domain is None or case.domain.dimension == 3:
+        problems.append(f"{kind}: only in a disc (domain.kind = disc) along its period")
+    if case.crystal.structure == "triangular":
+        problems.append(f"{kind}: crystal.structure = triangular is flat and cannot move along x3")
+    if not isinstance(case.load, AffineLoad):
+        problems.append(f"{kind}: with load.kind = {case.load.kind}; affine would do")
+    if case.regions is None or not case.coupled:
+        return problems
+    cores = [core.region(case.dimension) for core in case.regions.all_cores]
+    problems += [
+        f"regions: the dislocation at ({line.at[0]:g}, {line.at[1]:g}) angstrom lies in no core"
+        for line in lines
+        if all(core.distance(np.array([line.at]))[0] > 0 for core in cores)
+    ]
+    return problems

@@ -87,6 +87,9 @@ def local_deformation(
     i, j, shift = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([shift, -shift])
     R = reference[j] - reference[i] + shift
     r = positions[j] - positions[i] + shift
+    if period is not None:
+        # Behind a screw dislocation atoms have moved on by whole periods, from one image of a neighbour to the next.
+        r[:, 2] -= period * np.round((r - R)[:, 2] / period)
     whole = np.linalg.norm(r, axis=1) < BROKEN * np.linalg.norm(R, axis=1)
     i, R, r = i[whole], R[whole], r[whole]
     n = len(reference)
