@@ -184,6 +184,26 @@ def unknowns_of(full: Assembly, y: Array, t: float) -> PETSc.Vec:
     return z
 
 
+def on_atoms(full: Assembly, v: PETSc.Vec) -> Array:
+    """A vector of the full model's unknowns, atom by atom, shape ``(n, 3)``, the same on every rank. Collective."""
+    kinematics = full.problem.kinematics
+    rows = kinematics.atoms.createVecLeft()
+    kinematics.atoms.mult(v, rows)
+    out = np.zeros_like(full.X)
+    mine = rows.array_r.reshape(-1, 3).copy()
+    for atoms, values in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, mine)):
+        out[atoms] = values
+    return out
+
+
+def over_stiffness(full: Assembly, forces: PETSc.Vec) -> Array:
+    """Square of the force on each atom over the stiffness that holds it, shape ``(n,)`` [eV]. Collective."""
+    scaled = full.preconditioner.matrix.getDiagonal()
+    scaled.sqrtabs()
+    scaled.pointwiseDivide(forces, scaled)
+    return np.asarray((on_atoms(full, scaled) ** 2).sum(axis=1))
+
+
 def compare(
     full: Assembly,
     lifted: Array,

@@ -28,11 +28,12 @@ from msolve.config import (
     names_of,
 )
 from msolve.errors import CaseError
+from msolve.estimate import Places
 from msolve.loads import KField
 from msolve.placement import turned
 from msolve.quantities.contour import EnergyRelease, Equivalent, check_ring, stress_intensity
 from msolve.quantities.corrected import Corrected, Number, energy_number, number
-from msolve.quantities.enclosed import Ball, enclose, enclose_energy
+from msolve.quantities.enclosed import Ball, approach, enclose, enclose_energy
 from msolve.quantities.functionals import Functional, check_place, displacement, opening
 from msolve.units import J_PER_M2, MPA_SQRT_M
 
@@ -58,6 +59,16 @@ class Goal:
     unit: str
     number: Number
     meant: str | None
+
+    @property
+    def off(self) -> float | None:
+        """How far the value may be from the full model's, by the far end of the interval; ``None`` where unknown."""
+        found = self.number
+        if self.meant == "computed":
+            return 0.0
+        if found.interval is not None:
+            return max(abs(found.value - end) for end in found.interval)
+        return None if found.expected is None else abs(found.value - found.expected)
 
     def told(self) -> dict[str, Any]:
         """For ``result.json``."""
@@ -123,43 +134,49 @@ class Goals:
         if not self._setup.case.coupled:
             return self.of_full(self._assembly, z, t, "computed")
         whole = self._full.assembly
-        x = unknowns_of(whole, lift_to(self._assembly, z, t, whole), t)
-        steps = Corrected.of(whole, x, t) if self._full.kind == "hessian" else None
+        steps = self.steps(z, t) if self._full.kind == "hessian" else None
         if steps is None:
-            found = self.of_full(whole, x, t)
+            found = self.of_full(whole, self._lifted(z, t), t)
         else:
-            found = self._estimated(whole, steps, t)
+            found = {name: self.estimated(name, steps) for name in self._asked}
         return found if ball is None else self._certified(whole, t, ball, found)
 
-    def _estimated(self, whole: Assembly, steps: Corrected, t: float) -> dict[str, Goal]:
-        bonds = Norms.of(whole, rim=0.0, tip_radius=self._setup.case.compare.tip_radius).inside
-        found = {}
-        for name, one in self._asked.items():
-            if isinstance(one, EnergyAsked):
-                what = energy_number(steps, perfect_energy(whole), bonds)
-            else:
-                what = number(self._functional(whole, one, t), steps, bonds)
-            found[name] = _goal(one, what, "estimated" if what.interval is not None else None)
-        return found
+    def _lifted(self, z: PETSc.Vec, t: float) -> PETSc.Vec:
+        whole = self._full.assembly
+        return unknowns_of(whole, lift_to(self._assembly, z, t, whole), t)
+
+    def steps(self, z: PETSc.Vec, t: float) -> Corrected | None:
+        """Newton's steps from a coupled solution; ``None`` where the Hessian has a negative direction. Collective."""
+        return Corrected.of(self._full.assembly, self._lifted(z, t), t)
+
+    def estimated(self, name: str, steps: Corrected) -> Goal:
+        """One of the numbers, by its name. Collective."""
+        one, whole = self._asked[name], steps.full
+        if isinstance(one, EnergyAsked):
+            what = energy_number(steps, perfect_energy(whole))
+        else:
+            bonds = Norms.of(whole, rim=0.0, tip_radius=0.0).inside
+            what = number(self._functional(whole, one, steps.t), steps, bonds)
+        return _goal(one, what, "estimated" if what.interval is not None else None)
 
     def _certified(
         self, whole: Assembly, t: float, ball: Ball, found: dict[str, Goal]
     ) -> dict[str, Goal]:
         """The same numbers with intervals that follow from a certificate."""
-        out = {}
+        out, rest = {}, approach(whole, t, ball)
         for name, one in self._asked.items():
             level, size = ball.level, unit_of(one)[1]
             if isinstance(one, EnergyAsked):
                 none = perfect_energy(whole)
-                low, high = (bound - none for bound in enclose_energy(whole, t, ball))
+                low, high = (bound - none for bound in enclose_energy(ball, rest))
             else:
                 functional = self._functional(whole, one, t)
-                low, high = enclose(functional, whole, t, ball)
+                low, high = enclose(functional, whole, t, ball, rest)
                 level = level if functional.linear else "B"
             interval = (low / size, high / size)
-            before = found[name].number
-            expected = before.expected if before.expected is not None else sum(interval) / 2
-            number = dataclasses.replace(before, interval=interval, expected=expected)
+            number = dataclasses.replace(
+                found[name].number, interval=interval, expected=sum(interval) / 2
+            )
             out[name] = dataclasses.replace(
                 found[name], number=number, meant=f"certified, level {level}"
             )
@@ -202,6 +219,38 @@ class Goals:
         if isinstance(one, EnergyReleaseAsked):
             return release
         return Equivalent(release, float(KField(body.C).compliance()[1, 1]))
+
+
+def goal_places(
+    setup: Setup, assembly: Assembly, full: FullModel, name: str, z: PETSc.Vec, t: float
+) -> tuple[Goal, Places] | None:
+    """One of the numbers, and where its error comes from: what refinement for it goes by. Collective.
+
+    The source of an atom is the force that the full model leaves on it times how much the adjoint z varies around it.
+    For an energy, whose adjoint is the error itself, it is half of what the energy norm has there: the square of the
+    force over the stiffness that holds the atom.
+
+    Args:
+        setup: What the case means; it asks for the number.
+        assembly: The coupled problem.
+        full: The full atomistic model of the same body.
+        name: The number's name.
+        z: The coupled solution.
+        t: Load parameter.
+
+    Returns:
+        The number, with ``Goal.off`` for a tolerance; the expected error of each atom [Å] and its source, in the
+        number's unit. ``None`` where the Hessian of the full model has a negative direction.
+    """
+    goals = Goals(setup, assembly, full)
+    steps = goals.steps(z, t)
+    if steps is None:
+        return None
+    goal = goals.estimated(name, steps)
+    if goal.number.source is None:
+        return None
+    error = steps.positions(steps.start.x) - steps.positions(steps.final())
+    return goal, Places(error, goal.number.source)
 
 
 def perfect_energy(whole: Assembly) -> float:

@@ -17,7 +17,7 @@ from msolve.loads import KField
 from msolve.placement import turned
 from msolve.quantities.contour import EnergyRelease, Equivalent, stress_intensity
 from msolve.quantities.corrected import Corrected, Linearised, energy_number, number
-from msolve.quantities.enclosed import Ball, enclose, enclose_energy
+from msolve.quantities.enclosed import Ball, approach, enclose, enclose_energy
 from msolve.quantities.functionals import displacement, opening
 from msolve.solvers import Settings, correct, minimise
 
@@ -47,7 +47,8 @@ def crack():
     start = unknowns_of(full, lift_to(coupled, z, K, full), K)
     exact = start.copy()
     assert minimise(full.problem, exact, K, full.preconditioner, TIGHT).converged
-    return full, K, start, exact
+    last = Linearised(full, exact, K, 1e-6)
+    return full, K, start, exact - last.newton(last.forces)[0]
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +165,7 @@ def test_energies_are_not_weighted_by_adjoints(crack):
     g = exact.duplicate()
     true = full.problem.evaluate(exact, K, g)
     steps = Corrected.of(full, start, K)
-    found = energy_number(steps, 0.0, bonds_of(full))
+    found = energy_number(steps, 0.0)
     error = found.value - true
     assert error > 1e-4
     assert found.value - found.expected == pytest.approx(error, rel=1e-3)
@@ -240,12 +241,12 @@ def test_a_ball_that_holds_the_solution_encloses_its_numbers(crack, numbers):
     e, out = exact - x, x.duplicate()
     full.problem.linearise(x, K)(e, out)
     assert 1e-5 < np.sqrt(e.dot(out)) < ball.radius < 0.1
-    truth = full.problem.gather(exact, K)
+    truth, rest = full.problem.gather(exact, K), approach(full, K, ball)
     for name, functional in numbers.items():
-        low, high = enclose(functional, full, K, ball)
+        low, high = enclose(functional, full, K, ball, rest)
         assert low < functional.value(truth) < high, name
         before = abs(functional.value(full.problem.gather(start, K)) - functional.value(truth))
         assert high - low < before, name
-    low, high = enclose_energy(full, K, ball)
+    low, high = enclose_energy(ball, rest)
     true = full.problem.evaluate(exact, K, out)
     assert low < true < high and high - low < 1e-4

@@ -37,7 +37,7 @@ from msolve.certificate.hessian import assembled_hessian
 from msolve.certificate.modes import Mode, bond_laplacian, proven_stability, softest_modes
 from msolve.certificate.numbers import Certificate, Level
 from msolve.certificate.sampled import loaded_atom, power_iteration, sampled_lipschitz
-from msolve.compare import Norms
+from msolve.compare import Norms, on_atoms
 from msolve.errors import ConvergenceError
 from msolve.estimate.bounds import least_eigenvalue
 from msolve.solvers import Counted, any_direction, own_errors
@@ -296,14 +296,7 @@ def _starts(full: Assembly, H: PETSc.Mat, r: PETSc.Vec, modes: tuple[Mode, ...])
 
 def softest_atoms(full: Assembly, mode: Mode) -> list[int]:
     """The atoms that a mode strains most: by the sum of squares of differences to their neighbours. Collective."""
-    kinematics = full.problem.kinematics
-    rows = kinematics.atoms.createVecLeft()
-    kinematics.atoms.mult(mode.vector, rows)
-    v = np.zeros((len(full.X), 3))
-    for atoms, part in kinematics.unknowns.comm.allgather(
-        (kinematics.owned_atoms, rows.array_r.reshape(-1, 3).copy())
-    ):
-        v[atoms] = part
+    v = on_atoms(full, mode.vector)
     one, other = Norms.of(full, rim=0.0, tip_radius=0.0).inside
     apart = ((v[one] - v[other]) ** 2).sum(axis=1)
     strained = np.zeros(len(v))

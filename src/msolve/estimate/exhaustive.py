@@ -27,7 +27,7 @@ import numpy.typing as npt
 from scipy import sparse, spatial
 
 from msolve.assemble import Assembly
-from msolve.compare import Lifting, Norms, unknowns_of
+from msolve.compare import Lifting, Norms, over_stiffness, unknowns_of
 from msolve.errors import ConvergenceError
 from msolve.estimate.bounds import least_eigenvalue, two_sided
 from msolve.estimate.numbers import Estimate, Places
@@ -132,27 +132,7 @@ class Estimator:
             truncation=beyond,
             truncation_kind=beyond_kind,
         )
-        return numbers, Places(d, self._source(r))
-
-    def _source(self, r: PETSc.Vec) -> Array:
-        """Square of the force on each atom over the stiffness that holds it, the same on every rank [eV]."""
-        full = self._full
-        held = r.duplicate()
-        held.pointwiseDivide(r, self._roots)
-        lifted = full.problem.kinematics.atoms.createVecLeft()
-        full.problem.kinematics.atoms.mult(held, lifted)
-        mine = (lifted.array_r.reshape(-1, 3) ** 2).sum(axis=1)
-        out = np.zeros(len(full.X))
-        kinematics = full.problem.kinematics
-        for atoms, values in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, mine)):
-            out[atoms] = values
-        return out
-
-    @cached_property
-    def _roots(self) -> PETSc.Vec:
-        scaled = self._full.preconditioner.matrix.getDiagonal()
-        scaled.sqrtabs()
-        return scaled
+        return numbers, Places(d, over_stiffness(full, r))
 
     @cached_property
     def _least(self) -> float | None:

@@ -79,8 +79,9 @@ class Places(NamedTuple):
 
     Attributes:
         error: Lifted minus exact position, shape ``(n, 3)`` [Å].
-        source: Where the error comes from: square of the force on each atom over the stiffness that holds it,
-            shape ``(n,)`` [eV]. An error spreads from there through the whole body.
+        source: Where the error comes from, shape ``(n,)``: square of the force on each atom over the stiffness that
+            holds it [eV]; for one number (``goals.goal_places``) its share in that number's error, in its unit. An
+            error spreads from there through the whole body.
     """
 
     error: Array

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msolve.assemble import Assembly
+from msolve.compare import on_atoms, over_stiffness
 from msolve.errors import ConvergenceError
 from msolve.quantities.functionals import Functional
 from msolve.solvers import Apply, Counted, own_errors
@@ -261,13 +262,14 @@ def number(functional: Functional, steps: Corrected, bonds: npt.NDArray[np.int64
     )
 
 
-def energy_number(steps: Corrected, none: float, bonds: npt.NDArray[np.int64]) -> Number:
+def energy_number(steps: Corrected, none: float) -> Number:
     """The energy of the full model's solution. Collective.
+
+    Its error is half the square of the energy norm of that of the state: its sources are those of the norm.
 
     Args:
         steps: Newton's steps from the lifted coupled state.
         none: Energy that counts as zero [eV].
-        bonds: Neighbours, shape ``(2, b)``, for the sources.
     """
     full, base, forces = steps.full, steps.base, steps.start.forces
     first = steps.steps[0] if base is steps.start else base.solve(forces)
@@ -282,7 +284,7 @@ def energy_number(steps: Corrected, none: float, bonds: npt.NDArray[np.int64]) -
         adjoint=None if first is None else -0.5 * float(forces.dot(first)),
         expected=expected - none,
         interval=interval,
-        source=None if first is None else weighted(full, forces, first, bonds),
+        source=0.5 * over_stiffness(full, forces),
     )
 
 
@@ -292,18 +294,6 @@ def on_unknowns(full: Assembly, by_atoms: Array) -> PETSc.Vec:
     rows, out = kinematics.atoms.createVecLeft(), kinematics.unknowns.vector()
     rows.array[:] = by_atoms[kinematics.owned_atoms].ravel()
     kinematics.atoms.multTranspose(rows, out)
-    return out
-
-
-def on_atoms(full: Assembly, v: PETSc.Vec) -> Array:
-    """A vector of the full model's unknowns, atom by atom, shape ``(n, 3)``, the same on every rank. Collective."""
-    kinematics = full.problem.kinematics
-    rows = kinematics.atoms.createVecLeft()
-    kinematics.atoms.mult(v, rows)
-    out = np.zeros_like(full.X)
-    mine = rows.array.reshape(-1, 3).copy()
-    for atoms, values in kinematics.unknowns.comm.allgather((kinematics.owned_atoms, mine)):
-        out[atoms] = values
     return out
 
 

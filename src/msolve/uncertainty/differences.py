@@ -21,12 +21,12 @@ import numpy.typing as npt
 
 from msolve.assemble import Assembly, full_atomistic, within
 from msolve.atomistic import share_atoms
-from msolve.compare import Norms
+from msolve.compare import Norms, on_atoms
 from msolve.coupling import atomistic_terms
 from msolve.potentials import ForceModel, Potential
 from msolve.potentials.bulk import cauchy_born
 from msolve.problem import CoupledProblem
-from msolve.quantities.corrected import Linearised, on_atoms, on_unknowns
+from msolve.quantities.corrected import Linearised, on_unknowns
 from msolve.quantities.functionals import Functional
 from msolve.uncertainty.members import Members
 
