@@ -168,7 +168,7 @@ class Goals:
             level, size = ball.level, unit_of(one)[1]
             if isinstance(one, EnergyAsked):
                 none = perfect_energy(whole)
-                low, high = (bound - none for bound in enclose_energy(ball, rest))
+                low, high = (bound - none for bound in enclose_energy(whole, ball, rest))
             else:
                 functional = self._functional(whole, one, t)
                 low, high = enclose(functional, whole, t, ball, rest)

@@ -595,6 +595,44 @@ def _quantities() -> Iterator[Bad]:
         return {"quantities": list(of), **others}
 
     yield Bad(group, "an unknown quantity", "quantities.0.kind", asked({"kind": "temperature"}))
+    yield Bad(group, "no list", "quantities = ", {"quantities": {"kind": "energy"}})
+    yield Bad(group, "a bare name", "quantities.0 = energy", {"quantities": ["energy"]})
+    yield Bad(
+        group, "a name that is none", "quantities.0.name", asked({"kind": "energy", "name": ""})
+    )
+    yield Bad(
+        group,
+        "a key of another quantity",
+        "quantities.0.behind: no such key",
+        asked({"kind": "energy", "behind": "3 angstrom"}),
+    )
+    yield Bad(
+        group,
+        "a place of one coordinate",
+        "quantities.0.at",
+        asked({"kind": "displacement", "at": ["3 angstrom"], "direction": [0, 1, 0]}),
+    )
+    yield Bad(
+        group,
+        "a direction in words",
+        "quantities.0.direction",
+        asked({"kind": "displacement", "at": [0, 0], "direction": "upwards"}),
+    )
+    yield Bad(
+        group,
+        "a mode that there is not",
+        "quantities.0.mode = IV",
+        asked(K | {"mode": "IV"}, **crack),
+    )
+    yield Bad(
+        group, "a radius without unit", "quantities.0.inner = 10", asked(K | {"inner": 10}, **crack)
+    )
+    yield Bad(
+        group,
+        "an opening at the end of the cut",
+        "quantities.0.behind",
+        asked({"kind": "opening", "behind": "0 angstrom"}, **crack),
+    )
     yield Bad(
         group,
         "a quantity without its place",

@@ -247,6 +247,6 @@ def test_a_ball_that_holds_the_solution_encloses_its_numbers(crack, numbers):
         assert low < functional.value(truth) < high, name
         before = abs(functional.value(full.problem.gather(start, K)) - functional.value(truth))
         assert high - low < before, name
-    low, high = enclose_energy(ball, rest)
+    low, high = enclose_energy(full, ball, rest)
     true = full.problem.evaluate(exact, K, out)
     assert low < true < high and high - low < 1e-4

@@ -283,12 +283,12 @@ def _walk(loc: Sequence[str | int], root: type[Section]) -> tuple[str, list[type
 def _nearest_key(path: str, inside: Sequence[type[Section]], root: type[Section]) -> str:
     unknown = path.rsplit(".", 1)[-1]
     names = [name for section in inside for name in section.model_fields]
-    close = difflib.get_close_matches(unknown, names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
     elsewhere = [known for known in _all_paths(root) if known.rsplit(".", 1)[-1] == unknown]
     if ".".join(key for key in path.split(".") if not key.isdigit()) in elsewhere:
         return f"it belongs to another kind of {path.rsplit('.', 1)[0]}"
+    close = difflib.get_close_matches(unknown, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
     if elsewhere:
         return f"did you mean {elsewhere[0]!r}?"
     return f"there are {', '.join(dict.fromkeys(names))}"

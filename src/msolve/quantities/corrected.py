@@ -47,6 +47,9 @@ SMALL = 0.15
 MOST_STEPS = 3
 """Linearisations at most."""
 
+ROUNDING = 1e-13
+"""Of floating-point arithmetic, relative to a number, or to one eV for each atom."""
+
 
 class Linearised:
     """The full model around one state: forces, and solves with its Hessian.
@@ -251,7 +254,7 @@ def number(functional: Functional, steps: Corrected, bonds: npt.NDArray[np.int64
     if rest is not None:
         relative = rest / max(steps.sizes[0], 1e-300)
         margin = _root(slope.dot(z)) * rest + bent * relative * (2 + relative)
-        margin += 1e-12 * (abs(value) + abs(expected))
+        margin += 10 * ROUNDING * (abs(value) + abs(expected))
         interval = (expected - margin, expected + margin)
     return Number(
         value=value,
@@ -277,7 +280,7 @@ def energy_number(steps: Corrected, none: float) -> Number:
     interval, rest = None, steps.remainder
     if rest is not None:
         # Above a minimum by a half of the step's square at most, over the least curvature; doubled.
-        margin = 0.5 * rest * steps.left + 1e-13 * abs(steps.energy)
+        margin = 0.5 * rest * steps.left + ROUNDING * (abs(steps.energy) + len(full.X))
         interval = (expected - margin - none, expected + margin - none)
     return Number(
         value=steps.start.energy - none,

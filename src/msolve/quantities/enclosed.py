@@ -44,7 +44,7 @@ FACTOR = 2.0
 """On the largest |J''[v, v]| / |v|² that was found."""
 
 ROUNDING = 1e-12
-"""Of floating-point arithmetic, relative to an energy or to the sizes of what a number is summed from; generous."""
+"""Of floating-point arithmetic, relative to the sizes of what a number is summed from, one eV or more for each atom."""
 
 MOVED = 1e-3
 """Largest displacement of an atom in differences of slopes [Å]."""
@@ -144,9 +144,9 @@ def enclose(
     return centre - half, centre + half
 
 
-def enclose_energy(ball: Ball, rest: Rest) -> tuple[float, float]:
-    """Bounds of the energy of the solution [eV]."""
-    rounding = ROUNDING * abs(rest.energy)
+def enclose_energy(full: Assembly, ball: Ball, rest: Rest) -> tuple[float, float]:
+    """Bounds of the energy of the solution [eV]; arguments as for :func:`enclose`."""
+    rounding = ROUNDING * (abs(rest.energy) + len(full.X))
     low = rest.energy - 0.5 * rest.most**2 * (1 + ball.change)
     high = rest.energy - 0.5 * rest.least**2 * (1 - ball.change)
     return low - rounding, high + rounding
