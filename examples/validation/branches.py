@@ -44,9 +44,7 @@ def study(radius: float = 70.0, core: float = 12.0) -> tuple[list[Row], dict[str
     z = assembly.problem.kinematics.unknowns.vector()
     forces = assembly.problem.with_terms(assembly.force_terms)
     root = find_root(forces, z, t, assembly.preconditioner, Settings(tolerance=TOLERANCE))
-    newton = Solved(
-        assembly.problem, forces, (root,), root.residual, root.energy, root.converged
-    )
+    newton = Solved(assembly.problem, forces, (root,), root.residual, root.energy, root.converged)
     states = {
         "minimise (bgfc_deferred)": solve_coupled(setup, assembly, "bgfc_deferred", TOLERANCE),
         "minimise, then Newton (bqcf)": solve_coupled(setup, assembly, "bqcf", TOLERANCE),

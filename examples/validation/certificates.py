@@ -180,9 +180,7 @@ def traps() -> list[Row]:
     forces = assembly.problem.with_terms(assembly.force_terms)
     z = assembly.problem.kinematics.unknowns.vector()
     root = find_root(forces, z, t, assembly.preconditioner, Settings(tolerance=1e-6))
-    state = Solved(
-        assembly.problem, forces, (root,), root.residual, root.energy, root.converged
-    )
+    state = Solved(assembly.problem, forces, (root,), root.residual, root.energy, root.converged)
     newton = Coupled(setup, assembly, z, t, state)
     rows.append({"kind": "saddle: Newton alone from the K-field, 1.05 K_G"} | certified(newton))
     for K in ("1.05", "1.15"):

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""What is said of the potential's own error, against that error: the linear potential of tungsten and its reference.
+"""What is said of the potential's own error, against that error: a linear potential of tungsten, MACE, their reference.
 
 Cells and split are those of ``solver_configs/potentials/w_linear/train.yaml``. Spreads of a committee (fits to cells
 drawn with replacement), of pointwise optimal parameter sets, and of Bayesian regression with the noise fitted are
 calibrated on half of the test cells, and their coverage is counted on the other half, and on clusters cut out of
-coupled runs that no training saw. Then cracks and vacancies: what is said of their change from one potential to the
-other, and how much they do change. About five minutes of one core; ``--quick`` takes one crack and one vacancy.
+coupled runs that no training saw; so are draws of the last layers of MACE. Then cracks and vacancies: what is said of
+their change from one potential to the other, and how much they do change. About ten minutes of one core; ``--quick``
+takes one crack and one vacancy of each potential.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from msolve.config import LinearTraining, Training, load_case, load_training, tr
 from msolve.goals import Goals
 from msolve.io.log import RunLog
 from msolve.model_error import ModelError
-from msolve.potentials import Potential
+from msolve.potentials import Potential, load_potential
 from msolve.potentials.linear import LinearModel
-from msolve.potentials.linear_draws import Normal, drawn_model, pops
+from msolve.potentials.pops import Normal, Parametric, drawn_model, pops, read_draws
 from msolve.solvers import Settings, minimise
 from msolve.train.clusters import cut_out, flagged, states_of
+from msolve.train.draws import of_linear, padded
 from msolve.train.labels import ENERGY, FORCES, label
-from msolve.train.trainers.linear import fit_cell
 from msolve.train.workshop import Sets, Workshop
 from msolve.uncertainty import LabelledCell, Members, calibration
 from msolve.uncertainty.calibration import Scores, quantile
@@ -49,7 +50,16 @@ LEVELS = (0.68, 0.95)
 TOLERANCE = 1e-5
 """Of the solves [eV/Å]."""
 
-NAMES = {"committee": "committee of 5", "pops": "POPS, 16 draws", "bayes": "Bayesian, 16 draws"}
+NAMES = {
+    "committee": "linear: committee of 5",
+    "pops": "linear: POPS, 16 draws",
+    "bayes": "linear: Bayesian, 16 draws",
+    "mace": "MACE: POPS of its last layers, 16 draws",
+}
+
+FOLDER = DECKS / "potentials"
+MODELS = {"linear": FOLDER / "w_linear/w_linear.linear", "mace": FOLDER / "w_mace/w_mace.model"}
+"""Potentials that are held against their reference; their draws lie beside them."""
 
 RUNS = (
     ("crack_eam", {"domain.radius": "40 angstrom", "load.K": "[0.8 K_G, 1.0 K_G, 1.2 K_G]"}),
@@ -63,7 +73,6 @@ def workshop() -> tuple[Training, Workshop, Sets]:
     """The recipe's cells, labelled and split."""
     given = load_training(RECIPE)
     data = given.to_dict() | {"output": {"directory": "results/model_error"}}
-    data["model"]["draws"] = 0
     given = training_from_dict(data, folder=str(RECIPE.parent))
     log = RunLog(0, Path("results/model_error"), "model error", 1)
     log.__enter__()
@@ -75,22 +84,22 @@ def bayesian(normal: Normal, count: int, rng: np.random.Generator) -> Array:
     """Draws of Bayesian linear regression, the variance of the noise that of the residuals."""
     n, c = normal.rows.shape
     noise = np.sqrt((normal.residuals**2).sum() / (n - c))
-    return normal.coefficients(noise * rng.normal(size=(count, c)))
+    return normal.parameters(noise * rng.normal(size=(count, c)))
+
+
+def members_of(model: Parametric, changes: Array) -> Members:
+    """The model with other parameters."""
+    return Members("pops", tuple(drawn_model(model, row, k) for k, row in enumerate(changes)))
 
 
 def spreads(shop: Workshop, sets: Sets, model: LinearModel) -> dict[str, Members]:
     """What the model's error is told by."""
     given = shop.given.model
     assert isinstance(given, LinearTraining)
-    normal = Normal(
-        model, (fit_cell(given, atoms) for atoms in sets.train), given.ridge, given.offset is None
-    )
+    normal = of_linear(model, given, sets.train)
     rng = np.random.default_rng(shop.given.seed)
     drawn = {"pops": pops(normal, DRAWS, rng), "bayes": bayesian(normal, DRAWS, rng)}
-    found = {
-        name: Members("pops", tuple(drawn_model(model, row, k) for k, row in enumerate(rows)))
-        for name, rows in drawn.items()
-    }
+    found = {name: members_of(model, padded(rows, model)) for name, rows in drawn.items()}
     members: list[Potential] = [model, *shop.committee(sets, 0, MEMBERS)]
     return {"committee": Members("committee", tuple(members)), **found}
 
@@ -176,7 +185,7 @@ def _share(scores: Array, factor: float) -> str:
 
 
 COVERAGE = {
-    "kind": "spread",
+    "kind": "potential and spread",
     "asked": "asked",
     "raw": "uncalibrated, as if normal",
     "factor": "factor",
@@ -200,15 +209,17 @@ def cases(quick: bool) -> list[tuple[str, str, dict[str, str]]]:
     ]
     for deck in ("vacancy",) if quick else ("vacancy", "di_vacancy"):
         out.append((deck.replace("_", "-"), deck, small | {"quantities": point}))
+    out.append(("vacancy, MACE", "vacancy", small | {"quantities": point}))
+    out.append(("crack, MACE", "crack_eam", small | {"quantities": crack, "load.K": "1.05 K_G"}))
     return out
 
 
-def held_against(kind: str, deck: str, changes: dict[str, str], model_file: Path) -> list[Row]:
+def held_against(kind: str, deck: str, changes: dict[str, str]) -> list[Row]:
     """What is said of the change from the model to its reference in one case, and the change."""
-    folder = DECKS / "potentials"
+    model = "mace" if kind.endswith("MACE") else "linear"
     overrides = [f"{key}={value}" for key, value in changes.items()]
-    overrides.append(f"potential={{kind: linear, file: {model_file}}}")
-    reference = f"{{kind: reference, potential: {{kind: eam, file: {folder / 'w_eam4.eam.fs'}}}}}"
+    overrides.append(f"potential={{kind: {model}, file: {MODELS[model]}}}")
+    reference = f"{{kind: reference, potential: {{kind: eam, file: {FOLDER / 'w_eam4.eam.fs'}}}}}"
     setup, assembly = prepare(DECKS / f"{deck}.yaml", [*overrides, f"model_error={reference}"])
     coupled = solve_coupled(setup, assembly, setup.case.coupling.method, TOLERANCE)
     z, t = coupled.z, coupled.t
@@ -242,7 +253,7 @@ def held_against(kind: str, deck: str, changes: dict[str, str], model_file: Path
     before = whole.problem.evaluate(ours, t, ours.duplicate()) - beside.perfect[0]
     after = problem.evaluate(theirs, t, ours.duplicate()) - beside.perfect[1]
     rows.append(_against(name, "energy", "eV", told["energy"]["change"], after - before))
-    by_spread = _said_by_spreads(setup, assembly, z, t, full, goals)
+    by_spread = _said_by_spreads(MODELS[model], setup, assembly, z, t, full, goals)
     for row in rows:
         row |= {sort: by_spread[sort].get(str(row["quantity"])) for sort in by_spread}
     return rows
@@ -252,14 +263,13 @@ def _against(case: str, quantity: str, unit: str, said: float, true: float) -> R
     return {"case": case, "quantity": quantity, "unit": unit, "said": said, "true": true}
 
 
-def _said_by_spreads(setup, assembly, z, t, full, goals) -> dict[str, dict[str, float]]:  # type: ignore[no-untyped-def]
+def _said_by_spreads(file, setup, assembly, z, t, full, goals) -> dict[str, dict[str, float]]:  # type: ignore[no-untyped-def]
     """What the draws, calibrated to 95 %, say of the same numbers."""
-    folder = DECKS / "potentials/w_linear"
     data = setup.case.to_dict()
     data["model_error"] = {
         "kind": "pops",
-        "file": str(folder / "w_linear.draws"),
-        "calibration": str(folder / "w_linear.test.extxyz"),
+        "file": str(file.with_suffix(".draws")),
+        "calibration": str(FOLDER / "w_linear/w_linear.test.extxyz"),
     }
     case = type(setup.case).model_validate(data, context={"folder": DECKS})
     told = ModelError(dataclasses.replace(setup, case=case), assembly, full, goals)(z, t)
@@ -328,15 +338,18 @@ def main() -> None:
     cut = clusters(shop, file, model)
     print(f"{len(test)} test cells, {len(cut)} clusters", flush=True)
     found = []
-    for kind, members in spreads(shop, sets, model).items():
-        on_test, on_cut = of_cells(model, members, test), of_cells(model, members, cut)
+    mace = load_potential(MODELS["mace"], "mace")
+    assert isinstance(mace, Parametric)
+    drawn = Members("pops", read_draws(MODELS["mace"].with_suffix(".draws"), mace))
+    for kind, members in {**spreads(shop, sets, model), "mace": drawn}.items():
+        one_of: Potential = mace if kind == "mace" else model  # type: ignore[assignment]
+        on_test, on_cut = of_cells(one_of, members, test), of_cells(one_of, members, cut)
         one = Coverage(kind, on_test[::2], on_test[1::2], on_cut[::2], on_cut[1::2])
         found.append(one)
         print(*one.rows(), sep="\n", flush=True)
     changes: list[Row] = []
-    shipped = DECKS / "potentials/w_linear/w_linear.linear"
     for case in cases(quick):
-        changes += held_against(*case, shipped)
+        changes += held_against(*case)
         print(*changes[-5:], sep="\n", flush=True)
     rows = [row for one in found for row in one.rows()]
     text = f"{table(rows, COVERAGE)}\n\n{table(told_in_words(changes), CHANGES)}"

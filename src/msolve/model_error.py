@@ -29,8 +29,7 @@ from msolve.goals import Goals
 from msolve.parallel import all_or_none
 from msolve.potentials import Potential
 from msolve.potentials.committee import Committee
-from msolve.potentials.linear import LinearModel
-from msolve.potentials.linear_draws import read_draws
+from msolve.potentials.pops import Parametric, read_draws
 from msolve.uncertainty import Apart, Beside, Calibration, Change, Members, calibrate, read_cells
 
 Array = npt.NDArray[np.float64]
@@ -167,7 +166,7 @@ def _members(setup: Setup, rank: int | None) -> Members:
             other = potential_beside(given.potential, elements, case.path(""), crystal, rank)
         return Members("reference", (other,))
     if isinstance(given, PopsBeside):
-        assert isinstance(own, LinearModel)
+        assert isinstance(own, Parametric)
         with in_key(f"model_error.file = {given.file}"):
             return Members("pops", read_draws(case.path(given.file), own))
     assert isinstance(given, CommitteeBeside) and isinstance(case.potential, PotentialInput)

@@ -9,29 +9,35 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from bodies import EAM4, eam4, perfect, smooth
 from msolve.assemble import full_atomistic
 from msolve.atomistic import cluster_energy
 from msolve.compare import Norms
-from msolve.config import load_case
+from msolve.config import load_case, training_from_dict
 from msolve.errors import CaseError
 from msolve.info import about
 from msolve.io.result import model_error_told
 from msolve.potentials import load_potential
 from msolve.potentials.linear import LinearModel
-from msolve.potentials.linear_draws import (
+from msolve.potentials.linear_file import linear_text
+from msolve.potentials.linear_fit import FitCell, design, weighted_rows, with_penalty
+from msolve.potentials.pops import (
     Normal,
+    Parametric,
     drawn_model,
     pops,
     read_draws,
     write_draws,
 )
-from msolve.potentials.linear_file import linear_text
-from msolve.potentials.linear_fit import FitCell, design
 from msolve.quantities.functionals import displacement
 from msolve.run import run_case
 from msolve.solvers import Settings, minimise
+from msolve.testing import write_tiny_mace
+from msolve.train import train_potential
+from msolve.train.draws import of_network
+from msolve.train.labels import evaluate, label
 from msolve.uncertainty import Beside, LabelledCell, Members, calibrate
 from msolve.uncertainty.calibration import quantile, read_cells
 from msolve.uncertainty.differences import with_model
@@ -75,9 +81,12 @@ def changed(model, change, scale=1.0):
     return drawn_model(model, scale * np.asarray(change), 0)
 
 
+def change_from(model, one):
+    return one.parameters - model.parameters
+
+
 def change_of(one):
-    own = smooth()
-    return np.append(one.coefficients - own.coefficients, one.offset - own.offset)
+    return change_from(smooth(), one)
 
 
 def test_a_reference_that_is_the_potential_finds_nothing(full, state):
@@ -242,21 +251,51 @@ def toy_cells(model, error, n=6):
     return cells
 
 
+def normal(model, error):
+    rows = [weighted_rows(model.basis, cell, model.offset) for cell in toy_cells(model, error)]
+    every = np.concatenate(rows)
+    matrix = every[:, : model.basis.n_features]
+    penalty = with_penalty(matrix, len(matrix), 1e-3, model.basis)[len(matrix) :]
+    return Normal(matrix, every[:, -1] - matrix @ model.coefficients, penalty)
+
+
 def test_pointwise_changes_make_each_row_right_and_scale_with_the_errors():
-    model = smooth()
-    small, large = (Normal(model, toy_cells(model, error), 1e-3, False) for error in (0.1, 0.2))
+    small, large = (normal(smooth(), error) for error in (0.1, 0.2))
     assert np.allclose(large.residuals, 2 * small.residuals, atol=1e-6)
     leverage = (small.rows**2).sum(axis=1)
     assert leverage.max() <= 1 + 1e-9
     k = int(np.argmax(leverage))
     change = small.rows[k] * small.residuals[k] / leverage[k]
-    # In the units of the coefficients too: a force, an energy or a stress comes out right.
     assert small.rows[k] @ change == pytest.approx(small.residuals[k], rel=1e-12)
     one, two = (pops(n, 5, np.random.default_rng(2)) for n in (small, large))
-    assert one.shape == (5, len(model.coefficients) + 1) and not one[:, -1].any()
+    assert one.shape == (5, len(smooth().coefficients))
     assert np.allclose(two, 2 * one, atol=1e-6 * np.abs(one).max())
-    none = pops(Normal(model, toy_cells(model, 0.0), 1e-3, False), 3, np.random.default_rng(2))
+    none = pops(normal(smooth(), 0.0), 3, np.random.default_rng(2))
     assert np.abs(none).max() < 1e-6 * np.abs(one).max()
+
+
+def test_the_energy_is_linear_in_the_last_layers_of_mace(tmp_path):
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    write_tiny_mace(tmp_path / "tiny.model")
+    model = load_potential(tmp_path / "tiny.model", "mace")
+    atoms = bulk("W", cubic=True)
+    atoms.rattle(0.1, seed=1)
+    c, rng = len(model.parameters), np.random.default_rng(0)
+    assert isinstance(model, Parametric) and c > 4
+
+    def at(values):
+        found = evaluate(model.with_parameters(values, "other"), atoms)
+        return np.append(found.gradient, found.energy)
+
+    before = evaluate(model, atoms)
+    one, two = rng.normal(size=(2, c))
+    assert np.allclose(at(model.parameters)[:-1], before.gradient.ravel(), atol=1e-12)
+    assert np.allclose(at(one + 2 * two), at(one) + 2 * (at(two) - at(0 * two)), atol=1e-8)
+    # Other weights are those of the copy alone.
+    assert np.array_equal(evaluate(model, atoms).gradient, before.gradient)
+    label(model, atoms)
+    found = of_network(model, [atoms])
+    assert np.abs(found.residuals).max() < 1e-8 and found.rows.shape == (1 + 3 * 2 + 9, c)
 
 
 def test_draws_are_read_as_they_were_written(tmp_path):
@@ -327,3 +366,41 @@ def test_a_run_tells_it_in_its_result_and_its_log(tmp_path, draws):
     size = abs(two["quantities"]["u"]["change"]) / np.sqrt(2)
     assert two["atoms"] < one["atoms"]
     assert one["quantities"]["u"]["size"] == pytest.approx(size, rel=0.1)
+
+
+def test_a_training_draws_and_keeps_its_test_cells(tmp_path):
+    given = {
+        "name": "w",
+        "crystal": {"structure": "bcc", "element": "W"},
+        "reference": {"kind": "eam", "file": str(EAM4)},
+        "data": {
+            "test": 0.3,
+            "validation": 0.0,
+            "cells": [
+                {"kind": "strained", "count": 12, "strain": "5 %"},
+                {"kind": "rattled", "count": 8},
+            ],
+        },
+        "model": {
+            "kind": "linear",
+            "cutoff": "5 angstrom",
+            "pairs": 25,
+            "products": [2],
+            "angular": [2],
+        },
+        "draws": 3,
+        "report": {"vacancy": 0, "phonons": 0},
+        "output": {"directory": str(tmp_path)},
+    }
+    train_potential(training_from_dict(given))
+    model = load_potential(tmp_path / "w.linear", "linear")
+    drawn = read_draws(tmp_path / "w.draws", model)
+    # The energy of an atom alone was fitted too, so it is drawn too.
+    assert len(drawn) == 3 and all(change_from(model, one)[-1] != 0 for one in drawn)
+    cells = read_cells(tmp_path / "w.test.extxyz", model.numbers)
+    assert len(cells) == 6
+    found = calibrate(MPI.COMM_SELF, model, Members("pops", drawn), cells, 0.6)
+    assert 0.01 < found.forces < 10
+    for changes in ({"draws": 1}, {"model": {"kind": "existing", "potential": given["reference"]}}):
+        with pytest.raises(CaseError, match="draws = "):
+            training_from_dict(given | changes)

@@ -343,10 +343,10 @@ def _model_error_problems(case: Case) -> list[str]:
                 "model_error.files: needs either these or potential.committee, and has "
                 + ("both" if committee else "neither")
             ]
-    if isinstance(given, PopsBeside) and (kind != "linear" or committee):
+    if isinstance(given, PopsBeside) and (kind not in ("linear", "mace") or committee):
         what = "a committee" if committee else f"potential.kind = {kind}"
         return [
-            f"model_error.kind = pops: with {what}; needs potential.kind = linear, and no committee"
+            f"model_error.kind = pops: with {what}; needs potential.kind = linear or mace, and no committee"
         ]
     return []
 

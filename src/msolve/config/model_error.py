@@ -79,7 +79,7 @@ class PopsBeside(Spread):
 
     kind: Literal["pops"] = Field(
         description="How far models with other coefficients are apart, which `msolve train` drew for a linear "
-        "potential (`model.draws`): pointwise optimal parameter sets."
+        "potential, or for the last layers of MACE (`draws`): pointwise optimal parameter sets."
     )
     file: Words = Field(description="File of the draws (`*.draws`), relative to the input file.")
 

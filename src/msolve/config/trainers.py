@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from msolve.config.potentials import AnyPotential
 from msolve.config.quantities import Keywords, PositiveLength
@@ -85,18 +85,6 @@ class LinearTraining(Section):
     kind_weights: dict[str, NotNegativeNumber] = Field(
         default={}, description="Factors on the weights of kinds of cells, by their names."
     )
-    draws: Count = Field(
-        default=0,
-        description="Other coefficients to draw, by which `model_error.kind: pops` tells the model's error; written "
-        "to `NAME.draws`.",
-    )
-
-    @field_validator("draws")
-    @classmethod
-    def _some(cls, draws: int) -> int:
-        if draws == 1:
-            raise ValueError("must be 0 or at least 2: one alone has no spread")
-        return draws
 
 
 class GapTraining(Section):

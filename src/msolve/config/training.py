@@ -295,6 +295,12 @@ class Training(Section):
     active: Active | None = Field(
         default=None, description="Rounds of active learning; by default none."
     )
+    draws: Count = Field(
+        default=0,
+        description="Other parameters to draw for the model, by which `model_error.kind: pops` tells its error in a "
+        "run; written to `NAME.draws`. For `linear` all coefficients, for MACE the weights of its last layers. "
+        "Sixteen are enough.",
+    )
     report: Report = Field(default=Report(), description="Comparison with the reference.")
     output: TrainingOutput = Field(default=TrainingOutput(), description="What is written.")
 
@@ -318,6 +324,15 @@ class Training(Section):
                 for name in self.model.kind_weights
                 if name not in names
             ]
+        if self.draws == 1:
+            problems.append("draws = 1: one alone has no spread; must be 0 or at least 2")
+        kind = self.model.kind
+        if isinstance(self.model, ExistingModel):
+            kind = "mace" if self.model.potential.kind == "mace" else "existing"
+        if self.draws and kind not in ("linear", "mace"):
+            problems.append(
+                f"draws = {self.draws}: only with model.kind = linear or mace, or an existing MACE model; leave it out"
+            )
         if isinstance(self.model, ExistingModel):
             problems += potential_problems(self.model.potential, "model.potential")
         if problems:

@@ -115,6 +115,16 @@ class LinearModel:
         """Distance beyond which no atom changes a site energy [Å]."""
         return self.cutoff
 
+    @property
+    def parameters(self) -> Array:
+        """The coefficients and, last, ε₀ [eV]."""
+        return np.append(self.coefficients, self.offset)
+
+    def with_parameters(self, values: Array, name: str) -> LinearModel:
+        """The same basis with other coefficients and ε₀."""
+        number, coefficients = min(self.numbers), values[:-1]
+        return LinearModel(self.basis, number, values[-1], coefficients, name, self.device)
+
     def site_energy(
         self,
         vec: torch.Tensor,

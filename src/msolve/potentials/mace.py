@@ -9,13 +9,16 @@ hook's exchange is not twice differentiable. Tested with mace-torch 0.3.16.
 
 from __future__ import annotations
 
+import copy
 import pickle
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.batches import BATCH, Batch, with_rows
@@ -77,6 +80,35 @@ class MACE:
     def reach(self) -> float:
         """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
         return self.cutoff * self.layers
+
+    @property
+    def parameters(self) -> NDArray[np.float64]:
+        """Weights of the linear layers that end each readout: the energy is linear in them.
+
+        Raises:
+            UnsupportedError: A readout ends otherwise.
+        """
+        weights = [layer.weight for layer in self._last_layers(self._net.readouts)]
+        return np.concatenate([w.detach().cpu().numpy().astype(float).ravel() for w in weights])
+
+    def with_parameters(self, values: NDArray[np.float64], name: str) -> MACE:
+        """The same network with other weights in these layers; all else is shared, not copied."""
+        other, net = copy.copy(self), copy.copy(self._net)
+        readouts, start = copy.deepcopy(net.readouts), 0
+        for layer in self._last_layers(readouts):
+            weight = layer.weight
+            part = torch.as_tensor(values[start : start + weight.numel()])
+            weight.data.copy_(part.reshape(weight.shape))
+            start += weight.numel()
+        net._modules = {**net._modules, "readouts": readouts}
+        other.name, other._net = name, net
+        return other
+
+    def _last_layers(self, readouts: torch.nn.ModuleList) -> list[Any]:
+        layers = [getattr(one, "linear_2", getattr(one, "linear", None)) for one in readouts]
+        if any(not hasattr(layer, "weight") for layer in layers):
+            raise UnsupportedError(f"{self.name} has readouts whose last layer is not known here")
+        return layers
 
     def site_energy(
         self,

@@ -12,9 +12,10 @@ import numpy as np
 
 from msolve.config import ExistingModel, Training
 from msolve.errors import ConvergenceError, UnsupportedError
-from msolve.io.files import output_error
+from msolve.io.files import output_error, write_whole
 from msolve.io.log import RunLog
 from msolve.potentials import Potential, SiteModel
+from msolve.potentials.pops import write_draws
 from msolve.train.active import learn
 from msolve.train.comparison import (
     errors_of,
@@ -24,6 +25,7 @@ from msolve.train.comparison import (
     samples_of,
     speed_of,
 )
+from msolve.train.draws import draw
 from msolve.train.labels import fingerprint, write_cells
 from msolve.train.report import write_report
 from msolve.train.trainers import Trained, trainer
@@ -59,6 +61,13 @@ def train_potential(given: Training) -> Path:
             model, made, seconds = shop.train(sets)
         else:
             sets, model, made, seconds, rounds = learn(shop, given.active, sets)
+        if given.draws:
+            with log.phase("draws"):
+                drawn, changes = draw(
+                    model, given.model, sets.train, given.draws, given.seed, log.counted
+                )
+                file = shop.folder / f"{given.name}.draws"
+                write_whole(file, write_draws(drawn, changes).encode())
         with log.phase("report"):
             report_on(shop, sets, model, made, seconds, rounds)
         log.say(f"report: {folder / 'report.md'}")

@@ -14,7 +14,6 @@ from msolve.config import LinearTraining
 from msolve.errors import CaseError
 from msolve.io.files import write_whole
 from msolve.potentials.linear_basis import Basis
-from msolve.potentials.linear_draws import Normal, pops, write_draws
 from msolve.potentials.linear_file import linear_text, start_problem
 from msolve.potentials.linear_fit import FitCell, fit_linear
 from msolve.train.labels import ENERGY, FORCES, KIND, STRESS
@@ -29,15 +28,11 @@ def check(given: LinearTraining) -> None:
 
 
 def train(given: LinearTraining, task: Task) -> Trained:
-    """Fit ``NAME.linear``, and draw ``NAME.draws`` if that is asked for."""
+    """Fit ``NAME.linear``."""
     basis = _basis(given)
     number = int(task.crystal.numbers[0])
     model = fit_linear(basis, number, _cells(given, task), given.ridge, given.offset, task.name)
     write_whole(task.folder / f"{task.name}.linear", linear_text(model).encode())
-    if given.draws:
-        normal = Normal(model, _cells(given, task), given.ridge, given.offset is None)
-        changes = pops(normal, given.draws, np.random.default_rng(task.seed))
-        write_whole(task.folder / f"{task.name}.draws", write_draws(model, changes).encode())
     return Trained(
         {"kind": "linear", "file": f"{task.name}.linear"}, {"parameters": basis.n_features}
     )

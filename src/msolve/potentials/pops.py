@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Other coefficients that the training data allow a linear potential: pointwise optimal parameter sets.
+"""Other parameters that the training data allow a model which is linear in them: pointwise optimal parameter sets.
 
-For each row φ of the weighted least-squares problem with residual r, the least change of the coefficients (in the norm
+For each row φ of the weighted least-squares problem with residual r, the least change of the parameters (in the norm
 of the problem's normal matrix A) that makes the model right there is A⁻¹ φ r / h with the leverage h = φᵀ A⁻¹ φ. The
 changes of the half of the rows with the larger leverage are boxed in along their principal axes, and draws are uniform
 in the box. So their spread is that of a model which cannot fit all data at once: it does not shrink with their number,
-as that of Bayesian regression does, which knows noise only.
+as that of Bayesian regression does, which knows noise only. Of a network the parameters are the weights of its last,
+linear, layers.
 
 References:
     T. D. Swinburne and D. Perez, Mach. Learn.: Sci. Technol. 6, 015008 (2025); here the axes are those of the changes
@@ -17,21 +18,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
 from msolve.errors import CaseError
-from msolve.potentials.linear import LinearModel
-from msolve.potentials.linear_fit import FitCell, weighted_rows, with_penalty
+from msolve.potentials.protocol import SiteModel
 
 Array = NDArray[np.float64]
 
-FORMAT = "msolve draws of a linear potential"
+FORMAT = "msolve draws of a potential"
 VERSION = 1
 
 LEAST_LEVERAGE = 0.5
@@ -41,46 +40,53 @@ NEGLIGIBLE = 1e-8
 """Variance along a principal axis, over the largest, below which there is none."""
 
 
+@runtime_checkable
+class Parametric(Protocol):
+    """A site model whose energy is linear in some parameters."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        ...
+
+    @property
+    def parameters(self) -> Array:
+        """The parameters, shape ``(c,)``."""
+        ...
+
+    def with_parameters(self, values: Array, name: str) -> SiteModel:
+        """The same model with other parameters."""
+        ...
+
+
 class Normal:
-    """The least-squares problem of a model around its solution.
+    """A least-squares problem around its solution.
 
     Args:
-        model: The fitted model.
-        cells: The cells it was fitted to.
-        ridge: The strength of the penalty it was fitted with.
-        free_offset: Whether ε₀ was fitted too.
+        matrix: Weighted derivatives of the predictions by the parameters, shape ``(n, c)``.
+        residuals: Labels less predictions, weighted, shape ``(n,)``.
+        penalty: Further rows of the normal matrix, shape ``(m, c)``.
 
     Attributes:
-        rows: Weighted rows in units of A: φ A^(-1/2), shape ``(n, c)``.
-        residuals: Labels less predictions, weighted, shape ``(n,)``.
+        rows: Rows in units of the normal matrix A: φ A^(-1/2), shape ``(n, c)``.
+        residuals: See above.
     """
 
-    def __init__(
-        self, model: LinearModel, cells: Iterable[FitCell], ridge: float, free_offset: bool
-    ) -> None:
-        basis, offset = model.basis, None if free_offset else model.offset
-        every = np.concatenate([weighted_rows(basis, cell, offset) for cell in cells])
-        columns = [*range(basis.n_features), *([basis.n_features] if free_offset else [])]
-        matrix, found = every[:, columns], model.coefficients
-        if free_offset:
-            found = np.append(found, model.offset)
-        whole = with_penalty(matrix, len(matrix), ridge, basis)
+    def __init__(self, matrix: Array, residuals: Array, penalty: Array) -> None:
+        whole = np.vstack([matrix, penalty])
         self._unit = np.sqrt((whole**2).sum(axis=0))
         self._unit[self._unit == 0] = 1.0
-        self._factor = cast(Array, np.linalg.qr(whole / self._unit, mode="r"))
-        self._n_features = basis.n_features
-        self.residuals: Array = every[:, -1] - matrix @ found
+        self._factor = np.asarray(np.linalg.qr(whole / self._unit, mode="r"))
+        self.residuals = residuals
         self.rows: Array = linalg.solve_triangular(self._factor, (matrix / self._unit).T, trans=1).T
 
-    def coefficients(self, changes: Array) -> Array:
-        """Changes of the coefficients ``(k, f + 1)``, the last of ε₀ [eV], from such in units of A ``(k, c)``."""
-        found = linalg.solve_triangular(self._factor, changes.T).T / self._unit
-        missing = self._n_features + 1 - found.shape[1]
-        return np.pad(found, ((0, 0), (0, missing)))
+    def parameters(self, changes: Array) -> Array:
+        """Changes of the parameters ``(k, c)`` from such in units of A."""
+        return np.asarray(linalg.solve_triangular(self._factor, changes.T).T / self._unit)
 
 
 def pops(normal: Normal, count: int, rng: np.random.Generator) -> Array:
-    """Draw changes of the coefficients from the box of the pointwise ones, shape ``(count, f + 1)`` [eV]."""
+    """Draw changes of the parameters from the box of the pointwise ones, shape ``(count, c)``."""
     leverage = (normal.rows**2).sum(axis=1)
     chosen = leverage >= np.quantile(leverage, LEAST_LEVERAGE)
     chosen &= leverage > 0
@@ -90,10 +96,10 @@ def pops(normal: Normal, count: int, rng: np.random.Generator) -> Array:
     along = changes @ axes
     low, high = along.min(axis=0, initial=0.0), along.max(axis=0, initial=0.0)
     drawn = low + (high - low) * rng.uniform(size=(count, axes.shape[1]))
-    return normal.coefficients(drawn @ axes.T)
+    return normal.parameters(drawn @ axes.T)
 
 
-def write_draws(model: LinearModel, changes: Array) -> str:
+def write_draws(model: Parametric, changes: Array) -> str:
     """What stands in the file of some draws of a model."""
     content = {"format": FORMAT, "version": VERSION, "of": _digest(model)}
     rows = ",\n  ".join(json.dumps([float(f"{c:.9g}") for c in row]) for row in changes)
@@ -101,8 +107,8 @@ def write_draws(model: LinearModel, changes: Array) -> str:
     return f'{head},\n "changes": [\n  {rows}\n ]\n}}\n'
 
 
-def read_draws(path: Path, model: LinearModel) -> tuple[LinearModel, ...]:
-    """Models with the coefficients of a file's draws.
+def read_draws(path: Path, model: Parametric) -> tuple[SiteModel, ...]:
+    """Models with the parameters of a file's draws.
 
     Args:
         path: The file.
@@ -130,7 +136,7 @@ def read_draws(path: Path, model: LinearModel) -> tuple[LinearModel, ...]:
         changes = np.array(content.get("changes"), dtype=np.float64)
     except (ValueError, TypeError):
         changes = np.zeros(0)
-    width = len(model.coefficients) + 1
+    width = len(model.parameters)
     if changes.ndim != 2 or changes.shape[1] != width or len(changes) < 2:
         raise CaseError([f"changes: should be two or more lists of {width} numbers"], str(path))
     if not np.isfinite(changes).all():
@@ -138,19 +144,12 @@ def read_draws(path: Path, model: LinearModel) -> tuple[LinearModel, ...]:
     return tuple(drawn_model(model, change, k) for k, change in enumerate(changes))
 
 
-def drawn_model(model: LinearModel, change: Array, k: int) -> LinearModel:
-    """The model with other coefficients; ``change`` is one row of draws."""
-    number = min(model.numbers)
-    return LinearModel(
-        model.basis,
-        number,
-        model.offset + change[-1],
-        model.coefficients + change[:-1],
-        f"draw {k + 1} of {model.name}",
-        model.device,
-    )
+def drawn_model(model: Parametric, change: Array, k: int) -> SiteModel:
+    """The model with other parameters; ``change`` is one row of draws."""
+    return model.with_parameters(model.parameters + change, f"draw {k + 1} of {model.name}")
 
 
-def _digest(model: LinearModel) -> str:
-    told = [model.offset, *map(float, model.coefficients)]
+def _digest(model: Parametric) -> str:
+    # Seven digits: a network may run in single precision.
+    told = [f"{value:.6e}" for value in model.parameters]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
