@@ -121,12 +121,17 @@ class Body:
         Those with a coordinate above ``reach`` [Å] are left out.
         """
         reach = min(self.radius + beyond, reach)
+        # A vacancy beyond may be nearest to a site within: look for sites a little further.
+        near = self.crystal.nearest_neighbour_distance
+        wide = reach + 2 * near
         every = self.crystal.sites(
-            lambda X: self.shape.distance(X) < beyond, [(-reach, reach)] * self.gdim, self.origin
+            lambda X: self.shape.distance(X) < beyond, [(-wide, wide)] * self.gdim, self.origin
         )
         for void in self.voids:
             every = every.select(void.distance(every.positions) > 0)
-        return without(every, self.vacancies, self.crystal, "defect.positions")
+        seen = np.abs(self.vacancies[:, : self.gdim]).max(axis=1, initial=0.0) <= reach + near
+        every = without(every, self.vacancies[seen], self.crystal, "defect.positions")
+        return every.select(np.abs(every.positions[:, : self.gdim]).max(axis=1, initial=0.0) <= reach)
 
     def relaxation(self, X: Array) -> Array:
         """Surface relaxation of the flanks, shape ``(n, 3)`` [Å]."""

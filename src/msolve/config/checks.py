@@ -216,7 +216,9 @@ def _region_problems(case: Case) -> list[str]:
                 f"regions.{key}: core and blend reach to {extent:g} angstrom; domain.radius = "
                 f"{case.domain.radius:g} angstrom must be larger"
             )
-    defects = ((0.0, 0.0, 0.0),) if case.defect.kind == "crack" else case.vacancies
+    # Refinement looks for vacancies itself; a crack is cut into the mesh from its start.
+    sought = case.adaptivity is not None
+    defects = ((0.0, 0.0, 0.0),) if case.defect.kind == "crack" else case.vacancies[: 0 if sought else None]
     what = "the crack tip" if case.defect.kind == "crack" else "the vacancy"
     problems += [
         f"regions: {what} at ({x[0]:g}, {x[1]:g}) angstrom lies in no core"
