@@ -223,6 +223,24 @@ def test_zones_of_their_own_radius_lie_anywhere_also_on_a_flank():
         assert cKDTree(atoms).query(inside)[0].max() < 1e-9
 
 
+def test_pockets_between_zones_are_filled_and_zones_in_them_too():
+    crystal = CRYSTALS["bcc (100)[001]"]
+    near = crystal.nearest_neighbour_distance
+    angles = np.arange(0.0, 360.0, 30.0)
+    ring = [
+        disc(5 * near, 14 * near * np.cos(a), 14 * near * np.sin(a)) for a in np.deg2rad(angles)
+    ]
+    example = Example(crystal, False, zones=[*ring, disc(3 * near)])
+    check_is_the_disc_less_the_strip(example)
+    # All of the pocket is mesh: the area is that of the polygon around the disc.
+    corners = example.mesh.points[example.mesh.cells]
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = 0.5 * np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
+    assert area.sum() == pytest.approx(np.pi * example.radius**2, rel=0.01)
+    away = np.linalg.norm(corners.mean(axis=1), axis=1)
+    assert area[away < 14 * near].sum() == pytest.approx(np.pi * (14 * near) ** 2, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("changes", "wording"),
     [

@@ -20,7 +20,7 @@ from msolve.io.meshes.lattice import (
     on_flank,
     triangulate_lattice,
 )
-from msolve.io.meshes.outline import closed_loops, outline_of_ring
+from msolve.io.meshes.outline import areas, closed_loops, outline_of_ring
 from msolve.io.meshes.session import fill
 from msolve.regions import Ball, Shape
 
@@ -151,11 +151,14 @@ def disc_mesh(
     turn = np.random.default_rng(seed).uniform(0, 2 * np.pi) if seed else 0.0
     points, edges = outline_of_ring(radius, points, shared, slit, size, turn)
     loops = closed_loops(points, edges)
-    used = np.concatenate(loops)
-    filled, new_triangles = fill([points[loop] for loop in loops], size.scalar())
-    number = np.concatenate([used, len(points) + np.arange(len(filled) - len(used))])
-    points = np.concatenate([points, filled[len(used) :]])
-    cells = positively_oriented(points, np.concatenate([triangles, number[new_triangles]]))
+    cells = triangles
+    for area in areas(points, loops):
+        used = np.concatenate(area)
+        filled, new_triangles = fill([points[loop] for loop in area], size.scalar())
+        number = np.concatenate([used, len(points) + np.arange(len(filled) - len(used))])
+        points = np.concatenate([points, filled[len(used) :]])
+        cells = np.concatenate([cells, number[new_triangles]])
+    cells = positively_oriented(points, cells)
     facets = _named_edges(points, boundary_facets(cells), radius, slit)
     nodes = {name: np.unique(edge) for name, edge in facets.items()}
     return MeshData(points, cells, nodes, facets)

@@ -9,7 +9,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -85,7 +85,7 @@ def closed_loops(points: Array, edges: IntArray) -> list[IntArray]:
             "a zone of the mesh reaches the boundary of the disc: make the disc larger or the "
             "zone smaller"
         )
-    area = [_area(points[loop]) for loop in loops]
+    area = [abs(_area(points[loop])) for loop in loops]
     return [loops[i] for i in np.argsort(area)[::-1]]
 
 
@@ -107,9 +107,41 @@ def _crossing(start: Array, end: Array) -> bool:
     )
 
 
+def areas(points: Array, loops: Sequence[IntArray]) -> list[list[IntArray]]:
+    """What is to be filled: the disc around its zones, and pockets that zones enclose between them.
+
+    Args:
+        points: Corners, shape ``(n, 2)`` [Å].
+        loops: Closed polygons, counterclockwise around an area, clockwise around a hole in one.
+
+    Returns:
+        A list an area: the polygon around it, then those around its holes.
+    """
+    size = [_area(points[loop]) for loop in loops]
+    around = [k for k, a in enumerate(size) if a > 0]
+    found = {k: [loops[k]] for k in around}
+    for loop, own in zip(loops, size, strict=True):
+        if own < 0:
+            holding = [k for k in around if size[k] > -own and _inside(points, loop, loops[k])]
+            found[min(holding, key=lambda k: size[k])].append(loop)
+    return list(found.values())
+
+
+def _inside(points: Array, loop: IntArray, of: IntArray) -> bool:
+    """Whether a polygon that does not cross another lies in it: a ray to the right leaves the other an odd time."""
+    x, y = points[loop[:2]].mean(axis=0)
+    start, end = points[of], points[np.roll(of, -1)]
+    rise = end[:, 1] - start[:, 1]
+    crosses = (start[:, 1] > y) != (end[:, 1] > y)
+    share = (y - start[crosses, 1]) / rise[crosses]
+    at = start[crosses, 0] + share * (end[crosses, 0] - start[crosses, 0])
+    return bool(np.count_nonzero(at > x) % 2)
+
+
 def _area(corners: Array) -> float:
+    """Area inside a polygon, negative for one that runs clockwise."""
     x, y = corners.T
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
 
 def _right_ends(path: _Path, slit: Slit) -> dict[int, list[int]]:
