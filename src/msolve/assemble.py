@@ -131,7 +131,9 @@ class Body:
             every = every.select(void.distance(every.positions) > 0)
         seen = np.abs(self.vacancies[:, : self.gdim]).max(axis=1, initial=0.0) <= reach + near
         every = without(every, self.vacancies[seen], self.crystal, "defect.positions")
-        return every.select(np.abs(every.positions[:, : self.gdim]).max(axis=1, initial=0.0) <= reach)
+        return every.select(
+            np.abs(every.positions[:, : self.gdim]).max(axis=1, initial=0.0) <= reach
+        )
 
     def relaxation(self, X: Array) -> Array:
         """Surface relaxation of the flanks, shape ``(n, 3)`` [Å]."""

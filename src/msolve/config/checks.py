@@ -218,7 +218,11 @@ def _region_problems(case: Case) -> list[str]:
             )
     # Refinement looks for vacancies itself; a crack is cut into the mesh from its start.
     sought = case.adaptivity is not None
-    defects = ((0.0, 0.0, 0.0),) if case.defect.kind == "crack" else case.vacancies[: 0 if sought else None]
+    defects = (
+        ((0.0, 0.0, 0.0),)
+        if case.defect.kind == "crack"
+        else case.vacancies[: 0 if sought else None]
+    )
     what = "the crack tip" if case.defect.kind == "crack" else "the vacancy"
     problems += [
         f"regions: {what} at ({x[0]:g}, {x[1]:g}) angstrom lies in no core"
