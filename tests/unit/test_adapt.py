@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from msolve.adapt import _fine_zones, _larger, _marked
+from msolve.build import set_up
 from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict
 from msolve.io.meshes import disc_mesh
 from msolve.regions import Ball
@@ -133,3 +134,41 @@ def test_a_run_stops_refining_where_it_is_told(limit, why, tmp_path):
     assert why in result.adaptivity["stopped"]
     assert len(result.adaptivity["rounds"]) == limit.get("rounds", 1)
     assert result.status == "converged"
+
+
+def test_defects_that_lie_in_no_core_are_found(tmp_path):
+    a, row = 0.9659, 0.9659 * 0.75**0.5
+    left = np.array([[(k - 9) * a, 0.0] for k in (-1, 0, 1)])
+    right = np.array([[(k + 9) * a, 2 * row] for k in (-1, 0, 1)])
+    holes = [[f"{x} angstrom", f"{y} angstrom"] for x, y in np.concatenate([left, right])]
+    # The only core, of a few atoms, lies on neither crack.
+    result = run_case(
+        given(
+            tmp_path,
+            regions={"core_radius": "2 angstrom", "blend": "2 angstrom"},
+            defect={"kind": "vacancy", "positions": holes},
+            adaptivity={"total_h1": "0.02 angstrom"},
+        ),
+        MPI.COMM_WORLD,
+    )
+    errors = [row["total_h1"] for row in result.adaptivity["rounds"]]
+    assert result.adaptivity["stopped"] == "the estimated error is small enough"
+    assert errors[0] > 5 * errors[-1]
+    cores = case_from_dict(dict(result.case), folder=Path()).regions.all_cores
+    assert len(cores) > 2
+    for crack in (left, right):
+        X = np.column_stack([crack, np.zeros(3)])
+        assert min(core.region().distance(X).max() for core in cores) < 0
+    assert result.comparison.total_h1 == pytest.approx(errors[-1], rel=0.3)
+
+
+def test_a_vacancy_beyond_the_sites_that_are_looked_for_takes_none_of_them(tmp_path):
+    holes = [[0, 0], ["0.97 angstrom", 0], ["12 angstrom", "3 angstrom"]]
+    positions = {"kind": "vacancy", "positions": holes}
+    case = given(tmp_path, defect=positions, adaptivity={"total_h1": "1 angstrom"})
+    body = set_up(case, MPI.COMM_WORLD).body
+    every = body.sites(0.0).positions
+    for reach in (2.0, 5.0, 11.6, 11.9, 12.2, 14.0):
+        near = body.sites(0.0, reach).positions
+        kept = every[np.abs(every[:, :2]).max(axis=1) <= reach]
+        assert np.array_equal(near, kept)
