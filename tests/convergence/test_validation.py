@@ -185,3 +185,23 @@ def test_iterations_in_space_do_not_grow_with_the_ball():
     for key in ("minimise", "krylov"):
         small, large = (row[key] for row in rows)
         assert large <= 1.5 * small
+
+
+@pytest.mark.slow
+def test_numbers_lie_in_their_intervals():
+    """A crack with and without handshake, a vacancy and a short crack: said, estimated and certified."""
+    rows = study("quantities").study(quick=True)
+    assert {row["kind"] for row in rows} == {
+        "crack, W",
+        "crack, W, no handshake",
+        "vacancy, W",
+        "11 atoms removed, triangular",
+    }
+    for row in rows:
+        error, what = row["error"], (row["kind"], row["quantity"])
+        assert row["value"] - row["expected"] == pytest.approx(error, rel=0.01), what
+        assert row["holds"] and row["half"] < 2 * abs(error), what
+        assert row["level"] in "AB" and row["certified holds"], what
+        assert row["certified half"] < 0.05 * abs(error), what
+        if row["quantity"] == "energy" and "no handshake" not in row["kind"]:
+            assert -row["adjoint"] == pytest.approx(error, rel=0.05), what
