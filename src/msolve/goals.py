@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -273,7 +274,9 @@ def _told(name: str, goal: Goal) -> str:
     if found.interval is None:
         return f"{line}, full model about {found.expected:.6g}, uncertain"
     half = (found.interval[1] - found.interval[0]) / 2
-    return f"{line}, full model {found.expected:.6g} ± {half:.1g}"
+    decimals = min(12, max(0, -math.floor(math.log10(max(half, 1e-300)))))
+    sure = f" ({goal.meant})" if goal.meant != "estimated" else ""
+    return f"{line}, full model {found.expected:.{decimals}f} ± {half:.1g}{sure}"
 
 
 def unit_of(one: AnyAsked) -> tuple[str, float]:

@@ -3,6 +3,7 @@
 """Numbers that a deck asks for, through whole runs."""
 
 import json
+import re
 
 from mpi4py import MPI
 
@@ -81,7 +82,8 @@ def test_any_method_may_be_asked(method, tmp_path):
 
 
 def test_certified_intervals_hold_the_truth(tmp_path):
-    (_, last), _ = run(tmp_path / "sure", "certificate={look_around: false}")
+    (_, last), log = run(tmp_path / "sure", "certificate={look_around: false}")
+    assert re.search(r"pull = .* angstrom, full model -0\.\d{5,} ± .* \(certified, level", log)
     (_, exact), _ = run(tmp_path / "full", "coupling.method=atomistic")
     for name, number in last.items():
         low, high = number["interval"]
