@@ -3,6 +3,7 @@
 """The potential's own error: differences between potentials, what follows from them, calibration, draws."""
 
 import json
+import re
 from dataclasses import replace
 
 from mpi4py import MPI
@@ -404,3 +405,16 @@ def test_a_training_draws_and_keeps_its_test_cells(tmp_path):
     for changes in ({"draws": 1}, {"model": {"kind": "existing", "potential": given["reference"]}}):
         with pytest.raises(CaseError, match="draws = "):
             training_from_dict(given | changes)
+
+
+def test_the_sections_of_the_howto_are_right(tmp_path):
+    page = (EAM4.parents[2] / "docs/howto-model-error.md").read_text(encoding="utf-8")
+    sections = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    names = ("w_eam4.eam.fs", "w_2.model", "w_3.model", "w_4.model", "w.draws", "clusters.extxyz")
+    for name in names:
+        (tmp_path / name).touch()
+    kinds = []
+    for section in sections:
+        (tmp_path / "deck.yaml").write_text(DECK + section)
+        kinds.append(load_case(tmp_path / "deck.yaml").model_error.kind)
+    assert kinds == ["reference", "committee", "pops"]
