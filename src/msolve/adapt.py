@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Cores and mesh refined by the estimated error, until it is small enough: solve, estimate, mark, refine.
+"""Cores and mesh refined by the estimated error, until it is small enough or too dear: solve, estimate, mark, refine.
 
-Marked are the fewest atoms that hold a given share of the forces that the full model leaves, in a local norm. Where
-the mesh is coarser than the lattice it is refined; elsewhere the nearest core grows, or a new one opens. Nothing is
-edited in place: each round is an input of its own, and the last one is what the run goes on with and what
-``result.json`` holds.
+Marked are the fewest atoms that hold a given share of the sources of the error; what is done about them is decided in
+``refinement``. Each round starts from the solution before it. Once the mesh has the larger share of the error,
+quadratic elements are tried beside the usual next round, and what lowers the error most for its unknowns is kept.
 
 References:
     W. Dörfler, SIAM J. Numer. Anal. 33, 1106 (1996): marking by a share of the error.
@@ -14,36 +13,39 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Any
 
 from mpi4py import MPI
+from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-from scipy import spatial
 
 from msolve.against import FullModel
 from msolve.assemble import Assembly
-from msolve.build import Setup, build, build_mesh, check_reach
-from msolve.config import BallCore, BoxCore, CapsuleCore, Case, Core, FineZone, PolygonCore
+from msolve.build import Setup, build, build_mesh, set_up
+from msolve.compare import carried_over
+from msolve.config import Adaptivity, Case
 from msolve.errors import CaseError, ConvergenceError
-from msolve.estimate import Estimate
+from msolve.estimate import Estimate, Places
+from msolve.goals import goal_places
 from msolve.io.log import RunLog
 from msolve.io.meshes import MeshData
-from msolve.methods import solve
+from msolve.io.rounds import RoundView
+from msolve.methods import Solved, solve
+from msolve.refinement import fits, marked, pushed, quadratic, refined, shrunk
 from msolve.solvers import Settings
+from msolve.stability import unstable_cells
 
 Array = npt.NDArray[np.float64]
 
-COARSE = 1.3
-"""Edges this much longer than the distance of neighbours can be refined; shorter ones are atoms already."""
+AMPLE = 4.0
+"""An error so much below its tolerance lets cores shrink."""
 
-GROWTH = (0.15, 0.4)
-"""Least and largest growth of a core in one round, over its extent."""
-
-NEW_CORE = 2.5
-"""Radius of a new core over the distance of neighbours."""
+FAR = 0.25
+"""Square of what lies beyond the outer boundary over that of the rest from which on a body grows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +55,208 @@ class Adapted:
     Attributes:
         setup: The last problem.
         history: For ``result.json``: why it stopped, and a row a round.
+        views: What pictures of the rounds need.
+        label: What their error is.
     """
 
     setup: Setup
     history: dict[str, Any]
+    views: tuple[RoundView, ...]
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One solved problem.
+
+    Attributes:
+        setup: It.
+        mesh: Its mesh, on the first rank.
+        assembly: The assembled problem.
+        z: Solution.
+        numbers: Its estimate.
+        places: Expected error of each atom of the full model, and its source.
+        goal: Estimated error of the number that is refined for; ``None`` without one.
+        full: The full model beside it.
+        unstable: Where the mesh's law is about to lose its stability, shape ``(n, 2)`` [Å].
+        seconds: What it took.
+    """
+
+    setup: Setup
+    mesh: MeshData
+    assembly: Assembly
+    z: PETSc.Vec
+    numbers: Estimate
+    places: Places
+    goal: float | None
+    full: Assembly
+    unstable: Array
+    seconds: float
+
+    @property
+    def error(self) -> float:
+        """What is to become small."""
+        return self.numbers.total_h1 if self.goal is None else self.goal
+
+    @property
+    def unknowns(self) -> int:
+        """Scalar unknowns."""
+        return self.assembly.problem.kinematics.unknowns.n_global
+
+
+class Refinement:
+    """Solves one problem after the other.
+
+    Args:
+        comm: Communicator.
+        wanted: When to stop.
+        settings: Of the solver.
+        log: Told each round.
+
+    Note:
+        Everything is collective.
+    """
+
+    def __init__(self, comm: MPI.Comm, wanted: Adaptivity, settings: Settings, log: RunLog) -> None:
+        self._comm, self._wanted, self._settings, self._log = comm, wanted, settings, log
+        self.rows: list[dict[str, Any]] = []
+        self._begin = time.perf_counter()
+
+    def solve(self, setup: Setup, before: Round | None, told: str) -> Round:
+        """Solve and estimate a problem, from the solution before it.
+
+        Raises:
+            CaseError: No error can be estimated for this body.
+            ConvergenceError: It could not be solved.
+        """
+        begin = time.perf_counter()
+        mesh = build_mesh(setup, self._comm)
+        assembly = build(setup, mesh, self._comm)
+        same = before is not None and before.setup.body.radius == setup.body.radius
+        full = FullModel(setup, assembly, before.full if before is not None and same else None)
+        if full.why_not is not None:
+            raise CaseError([f"adaptivity: no error can be estimated: {full.why_not}"])
+        z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
+        if before is not None and same:
+            z = carried_over(before.assembly, before.z, t, assembly)
+        solved = solve(assembly, setup.case, z, t, self._settings)
+        if not solved.converged:
+            raise ConvergenceError(
+                f"round {len(self.rows)} of the refinement stopped at a residual of {solved.residual:.2g} eV/angstrom"
+            )
+        numbers, places, off = self._estimated(setup, assembly, full, z, t, solved)
+        unstable = unstable_cells(assembly, z, t, self._wanted.stability)
+        seconds = time.perf_counter() - begin
+        found = Round(
+            setup, mesh, assembly, z, numbers, places, off, full.assembly, unstable, seconds
+        )
+        self.rows.append(_row(found, told, sum(r.iterations for r in solved.reports)))
+        self._log.say(_told(len(self.rows) - 1, self.rows[-1]))
+        return found
+
+    def _estimated(
+        self,
+        setup: Setup,
+        assembly: Assembly,
+        full: FullModel,
+        z: PETSc.Vec,
+        t: float,
+        solved: Solved,
+    ) -> tuple[Estimate, Places, float | None]:
+        found = full.estimate(z, t, solved)
+        if found is None:
+            raise CaseError(["adaptivity: needs estimates; estimate.kind = hessian would do"])
+        numbers, places = found
+        goal = self._wanted.quantity
+        if goal is None:
+            return numbers, places, None
+        of_goal = goal_places(setup, assembly, full, goal.name, z, t)
+        if of_goal is None:
+            return numbers, places, math.inf
+        off = of_goal[0].off
+        return numbers, of_goal[1], math.inf if off is None else off
+
+    def enough(self, last: Round) -> str | None:
+        """Why to stop, or ``None``."""
+        wanted, row = self._wanted, self.rows[-1]
+        h1 = wanted.total_h1 is None or last.numbers.total_h1 <= wanted.total_h1
+        goal = wanted.quantity is None or (last.goal or 0.0) <= wanted.quantity.tolerance
+        if h1 and goal and not (wanted.total_h1 is None and wanted.quantity is None):
+            return "the estimated error is small enough"
+        if len(self.rows) >= wanted.rounds:
+            return "adaptivity.rounds problems are solved"
+        if wanted.atoms is not None and row["evaluated_atoms"] > wanted.atoms:
+            return "more than adaptivity.atoms are evaluated"
+        if wanted.unknowns is not None and row["unknowns"] > wanted.unknowns:
+            return "more than adaptivity.unknowns are solved for"
+        spent = self._comm.bcast(time.perf_counter() - self._begin)
+        if wanted.seconds is not None and spent > wanted.seconds:
+            return "adaptivity.seconds have passed"
+        return None
+
+    def following(self, last: Round) -> Setup | str:
+        """The next problem, or why there is none."""
+        wanted, setup = self._wanted, last.setup
+        case, beyond = setup.case, last.numbers.truncation
+        assert case.domain is not None
+        largest = wanted.largest_radius
+        if (
+            largest is not None
+            and case.domain.radius < largest
+            and beyond**2 > FAR * last.numbers.elasticity_norm**2
+        ):
+            return set_up(pushed(case, largest), self._comm)
+        inside = setup.body.shape.distance(last.full.X) < -case.compare.rim
+        places = marked(last.full.X[inside, :2], last.places.source[inside], wanted.bulk)
+        next_case: Case = self._comm.bcast(
+            refined(setup, places, last.mesh, last.unstable) if self._comm.rank == 0 else None
+        )
+        if next_case == case:
+            return (
+                "what is left lies at the outer boundary, where no core fits and the mesh is fine"
+            )
+        following = dataclasses.replace(setup, case=next_case)
+        return following if fits(following) else "the body is too small for a larger core"
+
+    def smaller(self, last: Round) -> Round:
+        """The same with smaller cores, while the error stays below its tolerance."""
+        wanted = self._wanted
+        while wanted.shrink and last.error * AMPLE < self._tolerance and not self._out_of_rounds:
+            case = shrunk(last.setup)
+            if case == last.setup.case:
+                break
+            found = self.solve(dataclasses.replace(last.setup, case=case), last, "shrunk")
+            if found.error > self._tolerance:
+                break
+            last = found
+        return last
+
+    @property
+    def _tolerance(self) -> float:
+        goal = self._wanted.quantity
+        return goal.tolerance if goal is not None else self._wanted.total_h1 or 0.0
+
+    @property
+    def _out_of_rounds(self) -> bool:
+        return len(self.rows) >= self._wanted.rounds
+
+    def better(self, before: Round, usual: Round) -> Round:
+        """The usual next round, or quadratic elements in its place: what gains more for its unknowns."""
+        numbers, case = before.numbers, before.setup.case
+        if not self._wanted.quadratic or case.mesh.degree == 2 or self._out_of_rounds:
+            return usual
+        if (numbers.discretisation or 0.0) < (numbers.coupling or 0.0):
+            return usual
+        setup = dataclasses.replace(usual.setup, case=quadratic(usual.setup.case))
+        tried = self.solve(setup, usual, "quadratic elements tried")
+        gains = [
+            math.log(before.error / one.error) / math.log(max(one.unknowns / before.unknowns, 1.01))
+            for one in (usual, tried)
+        ]
+        kept = gains[1] > gains[0]
+        self._log.say(f"quadratic elements are {'kept' if kept else 'not worth their unknowns'}")
+        self.rows[-1]["kept"] = kept
+        return tried if kept else usual
 
 
 def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adapted:
@@ -68,187 +268,66 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
     """
     wanted = setup.case.adaptivity
     assert wanted is not None
-    rows: list[dict[str, Any]] = []
-    whole: Assembly | None = None
+    work = Refinement(comm, wanted, settings, log)
+    last = work.smaller(work.solve(setup, None, "start"))
+    shown, tried = [_view(last)], False
     while True:
-        begin = time.perf_counter()
-        mesh = build_mesh(setup, comm)
-        assembly = build(setup, mesh, comm)
-        full = FullModel(setup, assembly, whole)
-        if full.why_not is not None:
-            raise CaseError([f"adaptivity: no error can be estimated: {full.why_not}"])
-        z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
-        solved = solve(assembly, setup.case, z, t, settings)
-        if not solved.converged:
-            raise ConvergenceError(
-                f"round {len(rows)} of the refinement stopped at a residual of {solved.residual:.2g} eV/angstrom"
-            )
-        found = full.estimate(z, t, solved)
-        if found is None:
-            raise CaseError(["adaptivity: needs estimates; estimate.kind = hessian would do"])
-        numbers, places = found
-        whole = full.assembly
-        rows.append(_row(assembly, numbers, time.perf_counter() - begin))
-        log.say(_told(len(rows) - 1, rows[-1]))
-        atoms = rows[-1]["evaluated_atoms"]
-        stop = None
-        if numbers.total_h1 <= wanted.total_h1:
-            stop = "the estimated error is small enough"
-        elif len(rows) == wanted.rounds:
-            stop = "adaptivity.rounds problems are solved"
-        elif wanted.atoms is not None and atoms > wanted.atoms:
-            stop = "more than adaptivity.atoms are evaluated"
-        if stop is None:
-            inside = setup.body.shape.distance(whole.X) < -setup.case.compare.rim
-            marked = _marked(whole.X[inside, :2], places.source[inside], wanted.bulk)
-            case = comm.bcast(refined(setup, marked, mesh) if comm.rank == 0 else None)
-            following = dataclasses.replace(setup, case=case)
-            if case == setup.case:
-                stop = "what is left lies at the outer boundary, where no core fits and the mesh is fine"
-            elif not _fits(following):
-                stop = "the body is too small for a larger core"
-            else:
-                setup = following
-        if stop is not None:
-            log.say(f"refinement: {stop}")
-            done = setup.case.model_copy(update={"adaptivity": None})
-            return Adapted(dataclasses.replace(setup, case=done), {"stopped": stop, "rounds": rows})
+        stop = work.enough(last)
+        following = None if stop is not None else work.following(last)
+        if stop is not None or not isinstance(following, Setup):
+            stop = stop or str(following)
+            break
+        usual = work.solve(following, last, "refined")
+        if not tried and (last.numbers.discretisation or 0) >= (last.numbers.coupling or 0):
+            tried = True
+            usual = work.better(last, usual)
+        last = usual
+        shown.append(_view(last))
+    log.say(f"refinement: {stop}")
+    done = last.setup.case.model_copy(update={"adaptivity": None})
+    history = {"stopped": stop, "rounds": work.rows}
+    goal = wanted.quantity
+    label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
+    return Adapted(dataclasses.replace(last.setup, case=done), history, tuple(shown), label)
 
 
-def _fits(setup: Setup) -> bool:
-    try:
-        check_reach(setup)
-    except CaseError:
-        return False
-    return True
+def _view(found: Round) -> RoundView:
+    """Of one round; without a mesh on all ranks but the first."""
+    free = found.assembly.X[found.assembly.free, :2]
+    mesh = found.mesh
+    return RoundView(mesh.points[:, :2], mesh.cells[:, :3], free, found.error, found.unknowns)
 
 
-def _marked(places: Array, source: Array, bulk: float) -> Array:
-    """The fewest places ``(n, 2)`` that hold the share ``bulk`` of what is summed over all."""
-    order = np.argsort(-source, kind="stable")
-    reached = np.cumsum(source[order])
-    return places[order[: int(np.searchsorted(reached, bulk * reached[-1])) + 1]]
-
-
-def refined(setup: Setup, marked: Array, mesh: MeshData) -> Case:
-    """The input of the next round. Rank-local: the mesh is on the first rank.
-
-    Args:
-        setup: The round before.
-        marked: Where its error comes from, shape ``(n, 2)`` [Å].
-        mesh: Its mesh.
-    """
-    case, near = setup.case, setup.body.crystal.nearest_neighbour_distance
-    corners = mesh.points[mesh.cells[:, :3]]
-    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    _, cell = spatial.cKDTree(corners.mean(axis=1)).query(marked)
-    length = longest[cell]
-    by_mesh = length > COARSE * near
-    fine = _fine_zones(marked[by_mesh], length[by_mesh], near)
-    cores = _grown(setup, marked[~by_mesh], near) if not by_mesh.all() else None
-    regions = case.regions
-    assert regions is not None
-    update: dict[str, Any] = {
-        "mesh": case.mesh.model_copy(update={"fine": (*case.mesh.fine, *fine)})
-    }
-    if cores is not None:
-        update["regions"] = regions.model_copy(update={"core_radius": None, "cores": cores})
-    return case.model_copy(update=update)
-
-
-def _fine_zones(places: Array, length: Array, near: float) -> list[FineZone]:
-    """Discs over the marked places, each with half the edges that are there now."""
-    if not len(places):
-        return []
-    level = np.round(np.log2(length / near)).astype(np.int64)
-    size = near * 2.0**level
-    square = np.floor(places / (2 * size[:, None])).astype(np.int64)
-    zones, which = np.unique(np.column_stack([level, square]), axis=0, return_inverse=True)
-    found = []
-    for k, (n, a, b) in enumerate(zones.tolist()):
-        width = 2 * near * 2.0**n
-        shortest = float(length[which.ravel() == k].min())
-        found.append(
-            FineZone.model_construct(
-                centre=((a + 0.5) * width, (b + 0.5) * width, 0.0),
-                radius=0.71 * width,
-                size=max(0.5 * shortest, near),
-            )
-        )
-    return found
-
-
-def _grown(setup: Setup, places: Array, near: float) -> tuple[Core, ...]:
-    """Cores grown towards marked places around them, and new ones at places far from all."""
-    given, regions = setup.case.regions, setup.regions
-    assert given is not None
-    X = np.column_stack([places, np.zeros(len(places))])
-    away = np.column_stack([core.distance(X) for core in regions.cores])
-    nearest, beyond = away.argmin(axis=1), away.min(axis=1)
-    around = beyond < regions.blend + 4 * near
-    cores: list[Core] = []
-    for k, (core, shape) in enumerate(zip(given.all_cores, regions.cores, strict=True)):
-        mine = around & (nearest == k)
-        if not mine.any():
-            cores.append(core)
-            continue
-        extent = _size(core, shape.extent())
-        wanted = float(np.quantile(np.maximum(beyond[mine], 0.0), 0.9))
-        least, most = (max(g * extent, near) for g in GROWTH)
-        cores.append(_larger(core, float(np.clip(wanted, least, most))))
-    far = places[~around]
-    if len(far):
-        width = 4 * near
-        squares = np.unique(np.floor(far / width).astype(np.int64), axis=0)
-        cores += [
-            BallCore.model_construct(
-                centre=(float((a + 0.5) * width), float((b + 0.5) * width), 0.0),
-                radius=NEW_CORE * near,
-            )
-            for a, b in squares.tolist()
-        ]
-    return tuple(cores)
-
-
-def _size(core: Core, extent: float) -> float:
-    return core.radius if isinstance(core, BallCore | CapsuleCore) else extent
-
-
-def _larger(core: Core, by: float) -> Core:
-    if isinstance(core, BallCore | CapsuleCore):
-        return core.model_copy(update={"radius": core.radius + by})
-    if isinstance(core, BoxCore):
-        low, high = np.array(core.low) - by, np.array(core.high) + by
-        return core.model_copy(
-            update={"low": tuple(map(float, low)), "high": tuple(map(float, high))}
-        )
-    assert isinstance(core, PolygonCore)
-    corners = np.array(core.corners)
-    middle = corners.mean(axis=0)
-    factor = 1 + by / float(np.linalg.norm(corners - middle, axis=1).max())
-    grown = tuple(tuple(map(float, corner)) for corner in middle + factor * (corners - middle))
-    return core.model_copy(update={"corners": grown})
-
-
-def _row(assembly: Assembly, numbers: Estimate, seconds: float) -> dict[str, Any]:
-    kinematics = assembly.problem.kinematics
-    assert kinematics.space is not None
+def _row(found: Round, how: str, iterations: int) -> dict[str, Any]:
+    numbers, assembly = found.numbers, found.assembly
+    space = assembly.problem.kinematics.space
+    assert space is not None
+    assert found.setup.case.domain is not None
     return {
+        "how": how,
         "free_atoms": int(assembly.free.sum()),
         "evaluated_atoms": int(assembly.evaluated.sum()),
-        "mesh_nodes": kinematics.space.n_global_nodes,
-        "unknowns": kinematics.unknowns.n_global,
+        "mesh_nodes": space.n_global_nodes,
+        "unknowns": found.unknowns,
+        "cores": len(found.setup.regions.cores),
+        "degree": found.setup.case.mesh.degree,
+        "radius": found.setup.case.domain.radius,
+        "unstable_cells": len(found.unstable),
         "total_h1": numbers.total_h1,
         "tip_h1": numbers.tip_h1,
+        "quantity": found.goal,
         "coupling": numbers.coupling,
         "discretisation": numbers.discretisation,
+        "truncation": numbers.truncation,
         "contraction": numbers.contraction,
-        "seconds": seconds,
+        "iterations": iterations,
+        "seconds": found.seconds,
     }
 
 
 def _told(k: int, row: dict[str, Any]) -> str:
+    goal = "" if row["quantity"] is None else f", of the quantity {row['quantity']:.3g}"
     return (
-        f"round {k}: estimated error {row['total_h1']:.3g} Å, {row['evaluated_atoms']} atoms evaluated, "
-        f"{row['unknowns']} unknowns, {row['seconds']:.1f} s"
+        f"round {k} ({row['how']}): estimated error {row['total_h1']:.3g} Å{goal}, {row['evaluated_atoms']} atoms "
+        f"evaluated, {row['unknowns']} unknowns, {row['seconds']:.1f} s"
     )

@@ -8,7 +8,7 @@ norm over nearest-neighbour bonds. It solves nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from petsc4py import PETSc
@@ -106,17 +106,17 @@ class Lifting:
         assert space is not None
         free = np.flatnonzero(coupled.free)
         distance, nearest = spatial.cKDTree(coupled.X[free]).query(X)
-        self._same = np.flatnonzero(distance < SAME)
-        self._twin = free[nearest[self._same]]
+        self.same = np.flatnonzero(distance < SAME)
+        self.twin = free[nearest[self.same]]
         follows = body.copy()
-        follows[self._same] = False
+        follows[self.same] = False
         self._owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
         self._interpolation = interpolation_matrix(space, X, self._owned, follows)
         rows = np.diff(self._interpolation.getValuesCSR()[0])[::3] > 0
         # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
         self.held = np.concatenate(comm.allgather(rows))
         self.beyond = ~self.held
-        self.beyond[self._same] = False
+        self.beyond[self.same] = False
 
     def __call__(self, z: PETSc.Vec, t: float) -> Array:
         """Positions in one state, the same on every rank, shape ``(n, 3)`` [Å]."""
@@ -133,7 +133,7 @@ class Lifting:
         if body.far_field is not body.predictor:
             y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
         y += self._shifts(z, t)
-        y[self._same] = problem.gather(z, t)[self._twin]
+        y[self.same] = problem.gather(z, t)[self.twin]
         return y
 
     def _shifts(self, z: PETSc.Vec, t: float) -> Array:
@@ -202,6 +202,35 @@ def over_stiffness(full: Assembly, forces: PETSc.Vec) -> Array:
     scaled.sqrtabs()
     scaled.pointwiseDivide(forces, scaled)
     return np.asarray((on_atoms(full, scaled) ** 2).sum(axis=1))
+
+
+def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> PETSc.Vec:
+    """Unknowns of another coupled problem of the same body that place atoms and nodes where a solution has them.
+
+    Collective.
+    """
+    out = unknowns_of(after, lift_to(before, z, t, after), t)
+    problem, kinematics = after.problem, after.problem.kinematics
+    space, comm = kinematics.space, kinematics.unknowns.comm
+    assert space is not None
+    mine = space.nodes()[: space.n_owned_nodes]
+    counts = np.cumsum([0, *comm.allgather(len(mine))])
+    nodes = np.concatenate(comm.allgather(mine))
+    # Nodes see no relaxed surface: those on atoms move as these do, less where they rest.
+    bare = replace(before, body=replace(before.body, slab=None))
+    lifting = Lifting(bare, nodes, np.ones(len(nodes), dtype=bool), None)
+    whole = lifting(z, t) - nodes - before.body.predictor.displacement(nodes, t)
+    moved = before.problem.gather(z, t) - before.problem.gather(0.0 * z, t)
+    whole[lifting.same] = moved[lifting.twin]
+    corrector = whole[counts[comm.rank] : counts[comm.rank + 1]]
+    corrector -= problem.node_base(t)[: space.n_owned_nodes]
+    blocks = kinematics.unknowns.node[: space.n_owned_nodes]
+    chosen = np.flatnonzero(blocks >= 0)
+    c = kinematics.unknowns.components
+    values = out.array.reshape(-1, c)
+    values[blocks[chosen] - out.getOwnershipRange()[0] // c] = corrector[chosen, :c]
+    out.array = values.ravel()
+    return out
 
 
 def compare(

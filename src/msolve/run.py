@@ -88,11 +88,11 @@ def run_case(
         with log.phase("crystal and potential"):
             setup = set_up(case, comm)
             check_quantities(setup)
-        history = None
+        adapted = None
         if case.adaptivity is not None and state is None:
             with log.phase("refinement"):
                 adapted = adapt(setup, comm, _settings(case), log)
-            setup, history = adapted.setup, adapted.history
+            setup = adapted.setup
             case = setup.case
         with log.phase("mesh"):
             mesh = None
@@ -114,6 +114,9 @@ def run_case(
         if state is not None and state.iterations == 0:
             keeper.between_steps(finished, z)
         start = Start(z, finished, state is not None and state.iterations > 0)
+        if adapted is not None:
+            recorder.rounds(adapted.views, adapted.label)
+        history = None if adapted is None else adapted.history
         return _solve_and_record(setup, assembly, start, recorder, keeper, log, history)
 
 

@@ -10,10 +10,11 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from msolve.adapt import _fine_zones, _larger, _marked
 from msolve.build import set_up
 from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict
 from msolve.io.meshes import disc_mesh
+from msolve.refinement import _larger, fine_zones
+from msolve.refinement import marked as fewest
 from msolve.regions import Ball
 from msolve.run import run_case
 
@@ -23,7 +24,7 @@ TOLERANCE = 0.001
 def test_marks_are_the_fewest_that_hold_the_share():
     rng = np.random.default_rng(0)
     places, source = rng.normal(size=(50, 2)), rng.random(50) ** 4
-    marked = _marked(places, source, 0.6)
+    marked = fewest(places, source, 0.6)
     chosen = np.isin(places[:, 0], marked[:, 0])
     assert source[chosen].sum() >= 0.6 * source.sum()
     assert source[chosen].sum() - source[chosen].min() < 0.6 * source.sum()
@@ -34,13 +35,13 @@ def test_finer_zones_cover_what_is_marked_with_half_the_edges():
     rng = np.random.default_rng(1)
     places = rng.uniform(-60, 60, (40, 2))
     length = rng.uniform(6.0, 25.0, 40)
-    zones = _fine_zones(places, length, near=2.7)
+    zones = fine_zones(places, length, near=2.7)
     assert 1 < len(zones) <= 40
     centre = np.array([zone.centre[:2] for zone in zones])
     for place, edge in zip(places, length, strict=True):
         inside = np.linalg.norm(centre - place, axis=1) <= [zone.radius for zone in zones]
         assert min(z.size for z, there in zip(zones, inside, strict=True) if there) <= 0.5 * edge
-    assert _fine_zones(np.zeros((0, 2)), np.zeros(0), 2.7) == []
+    assert fine_zones(np.zeros((0, 2)), np.zeros(0), 2.7) == []
 
 
 def test_meshes_are_finer_where_they_are_asked_to_be():

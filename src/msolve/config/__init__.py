@@ -6,6 +6,7 @@
 the same model. Nothing is built here: no potential is loaded, no mesh made, no rank known.
 """
 
+from msolve.config.adaptivity import Adaptivity
 from msolve.config.case import Case
 from msolve.config.certificates import CertificateAsked
 from msolve.config.defects import Defect
@@ -52,7 +53,6 @@ from msolve.config.quantities_of_interest import (
 from msolve.config.reference import reference
 from msolve.config.regions import BallCore, BoxCore, CapsuleCore, Core, PolygonCore, RegionsInput
 from msolve.config.sections import (
-    Adaptivity,
     Compare,
     Coupling,
     CrystalInput,

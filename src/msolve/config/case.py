@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from msolve.config.adaptivity import Adaptivity
 from msolve.config.certificates import CertificateAsked
 from msolve.config.checks import problems_of
 from msolve.config.defects import Defect
@@ -20,7 +21,6 @@ from msolve.config.problems import Problems
 from msolve.config.quantities_of_interest import AnyAsked
 from msolve.config.regions import RegionsInput
 from msolve.config.sections import (
-    Adaptivity,
     Compare,
     Coupling,
     CrystalInput,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from msolve.config.adaptivity import Adaptivity
 from msolve.config.loads import AffineLoad, BoundaryLoad, KFieldLoad
 from msolve.config.model_error import CommitteeBeside, PopsBeside, ReferenceBeside
 from msolve.config.potentials import AnyPotential, OwnPotential, Potential
@@ -227,7 +228,9 @@ def _region_problems(case: Case) -> list[str]:
     problems += [
         f"regions: {what} at ({x[0]:g}, {x[1]:g}) angstrom lies in no core"
         for x in defects
-        if all(core.distance(np.array([x]))[0] > 0 for core in cores)
+        # Refinement finds what is missing elsewhere; a crack's tip must be where the cut ends.
+        if (case.adaptivity is None or case.defect.kind == "crack")
+        and all(core.distance(np.array([x]))[0] > 0 for core in cores)
     ]
     problems += [
         f"regions: the void at ({', '.join(f'{x:g}' for x in void.centre[: case.dimension])}) angstrom lies in no core"
@@ -294,6 +297,31 @@ def _refinement_problems(case: Case) -> list[str]:
         problems.append("adaptivity: only discs whose mesh is made here can be refined")
     if case.estimate.kind == "none":
         problems.append("adaptivity: needs estimates; estimate.kind = hessian would do")
+    return problems + _ends_of_refinement(case, case.adaptivity)
+
+
+def _ends_of_refinement(case: Case, wanted: Adaptivity) -> list[str]:
+    """Whether something ends the refinement, and what that is exists."""
+    problems = []
+    ends = (wanted.total_h1, wanted.quantity, wanted.atoms, wanted.unknowns, wanted.seconds)
+    if all(end is None for end in ends):
+        problems.append(
+            "adaptivity: nothing says when to stop; needs total_h1, quantity, atoms, unknowns or seconds"
+        )
+    names = names_of(case.quantities)
+    if wanted.quantity is not None and wanted.quantity.name not in names:
+        known = ", ".join(names) or "none"
+        problems.append(
+            f"adaptivity.quantity.name = {wanted.quantity.name}: no such number in quantities, which has {known}"
+        )
+    if wanted.largest_radius is not None and case.domain is not None:
+        if wanted.largest_radius < case.domain.radius:
+            problems.append(
+                f"adaptivity.largest_radius = {wanted.largest_radius:g} angstrom: below domain.radius, "
+                f"{case.domain.radius:g} angstrom"
+            )
+        if case.load.kind == "boundary":
+            problems.append("adaptivity.largest_radius: only with a far field as the load")
     return problems
 
 

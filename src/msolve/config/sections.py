@@ -234,24 +234,6 @@ class Estimate(Section):
     )
 
 
-class Adaptivity(Section):
-    """Refining core and mesh by the estimated error, until it is small enough or too dear. Discs only."""
-
-    total_h1: PositiveLength = Field(
-        description="Estimated error at which to stop: the H1 norm over all bonds inside the rim."
-    )
-    rounds: PositiveCount = Field(default=10, description="Problems that are solved at most.")
-    atoms: PositiveCount | None = Field(
-        default=None, description="Evaluated atoms above which to stop."
-    )
-    bulk: float = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        description="Share of the sources of the error that are marked in each round.",
-    )
-
-
 class Output(Section):
     """What is written, and where."""
 

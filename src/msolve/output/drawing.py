@@ -19,6 +19,7 @@ from msolve.build import Setup
 from msolve.compare import Comparison
 from msolve.estimate import Estimate
 from msolve.io.meshes import MeshData
+from msolve.io.rounds import RoundView
 from msolve.io.trajectories import regions_of
 from msolve.output.step import StepFields, deformation
 from msolve.regions import Ball, Disc, Regions
@@ -207,6 +208,14 @@ class Painter:
         )
         title = "Estimated error against the full atomistic model, which was not solved for it"
         return self._draw_error("estimate.png", full, error, title, summary)
+
+    def draw_rounds(self, views: Sequence[RoundView], label: str) -> list[str]:
+        """Draw the rounds of refinement. Rank-local; returns the names of the files."""
+        from msolve.io import pictures
+
+        title = f"Refinement of {self._setup.case.name}"
+        pictures.picture_rounds(self._directory / "refinement.png", views, title=title, label=label)
+        return ["refinement.png"]
 
     def draw_budget(
         self, bars: Sequence[tuple[str, Mapping[str, Any]]], rounds: Sequence[Mapping[str, Any]]

@@ -28,6 +28,7 @@ from msolve.io.fields import INDEX, MESH, FieldWriter, step_file
 from msolve.io.files import output_error, write_whole
 from msolve.io.meshes import MeshData
 from msolve.io.result import RESULT, Step
+from msolve.io.rounds import RoundView
 from msolve.io.trajectories import atoms_file, regions_of, write_atoms
 from msolve.output.drawing import Painter
 from msolve.output.step import StepFields, deformation
@@ -212,6 +213,14 @@ class Recorder:
         with all_or_none(self._comm, "drawing the estimate"):
             if self._rank == 0:
                 self._pictures += self._painter.draw_estimate(full, error, numbers)
+
+    def rounds(self, views: Sequence[RoundView], label: str) -> None:
+        """Draw mesh and atoms of the rounds of refinement, and their estimated errors."""
+        if not self._setup.case.output.pictures or len(views) < 2:
+            return
+        with all_or_none(self._comm, "drawing the rounds of refinement"):
+            if self._rank == 0:
+                self._pictures += self._painter.draw_rounds(views, label)
 
     def budget(self, steps: Sequence[Step], rounds: Sequence[Mapping[str, Any]]) -> None:
         """Draw what the estimated errors consist of, over load steps and rounds of refinement."""

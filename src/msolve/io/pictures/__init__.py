@@ -11,6 +11,7 @@ from msolve.io.pictures.canvas import AtomsView, MeshView, RenderError
 from msolve.io.pictures.comparison import picture_comparison
 from msolve.io.pictures.convergence import picture_convergence
 from msolve.io.pictures.domain import picture_domain
+from msolve.io.pictures.rounds import picture_rounds
 from msolve.io.pictures.tip import Opening, picture_tip
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "picture_comparison",
     "picture_convergence",
     "picture_domain",
+    "picture_rounds",
     "picture_tip",
 ]
