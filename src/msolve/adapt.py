@@ -242,10 +242,7 @@ class Refinement:
 
     def better(self, before: Round, usual: Round) -> Round:
         """The usual next round, or quadratic elements in its place: what gains more for its unknowns."""
-        numbers, case = before.numbers, before.setup.case
-        if not self._wanted.quadratic or case.mesh.degree == 2 or self._out_of_rounds:
-            return usual
-        if (numbers.discretisation or 0.0) < (numbers.coupling or 0.0):
+        if not self._wanted.quadratic or before.setup.case.mesh.degree == 2:
             return usual
         setup = dataclasses.replace(usual.setup, case=quadratic(usual.setup.case))
         tried = self.solve(setup, usual, "quadratic elements tried")
@@ -278,7 +275,8 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
             stop = stop or str(following)
             break
         usual = work.solve(following, last, "refined")
-        if not tried and (last.numbers.discretisation or 0) >= (last.numbers.coupling or 0):
+        by_mesh = (last.numbers.discretisation or 0.0) >= (last.numbers.coupling or 0.0)
+        if not tried and by_mesh and work.enough(usual) is None:
             tried = True
             usual = work.better(last, usual)
         last = usual

@@ -98,7 +98,9 @@ def shrunk(setup: Setup) -> Case:
     cores = []
     for core, shape in zip(given.all_cores, setup.regions.cores, strict=True):
         size = _size(core, shape.extent())
-        cores.append(_larger(core, -min((1 - SHRUNK) * size, max(size - NEW_CORE * near, 0.0))))
+        by = min((1 - SHRUNK) * size, size - NEW_CORE * near)
+        # Less than a layer of atoms is no change.
+        cores.append(_larger(core, -by) if by > near else core)
     regions = given.model_copy(update={"core_radius": None, "cores": tuple(cores)})
     if all(a == b for a, b in zip(cores, given.all_cores, strict=True)):
         return setup.case

@@ -450,6 +450,24 @@ def _conflicts() -> Iterator[Bad]:
     )
     yield from _quantities()
     yield from _certificates()
+    yield Bad(
+        group,
+        "refinement without an end",
+        "adaptivity: nothing says when to stop",
+        {"adaptivity": {}},
+    )
+    yield Bad(
+        group,
+        "refinement for an unknown number",
+        "adaptivity.quantity.name = K: no such number",
+        {"adaptivity": {"quantity": {"name": "K", "tolerance": 0.1}}},
+    )
+    yield Bad(
+        group,
+        "a body that is to shrink",
+        "adaptivity.largest_radius = 5 angstrom",
+        {"adaptivity": {"total_h1": "0.01 angstrom", "largest_radius": "5 angstrom"}},
+    )
     yield from _model_error()
     yield from _dislocations()
 

@@ -10,13 +10,17 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from msolve.build import set_up
+from msolve.build import build, build_mesh, set_up
+from msolve.compare import carried_over
 from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict
 from msolve.io.meshes import disc_mesh
+from msolve.methods import solve
 from msolve.refinement import _larger, fine_zones
 from msolve.refinement import marked as fewest
 from msolve.regions import Ball
 from msolve.run import run_case
+from msolve.solvers import Settings
+from msolve.stability import acoustic_minimum, unstable_cells
 
 TOLERANCE = 0.001
 
@@ -110,7 +114,7 @@ def given(folder, **changes):
 
 
 def test_a_run_refines_itself_until_it_is_close_enough(tmp_path):
-    wanted = {"total_h1": f"{TOLERANCE} angstrom"}
+    wanted = {"total_h1": f"{TOLERANCE} angstrom", "quadratic": False}
     result = run_case(given(tmp_path, adaptivity=wanted), MPI.COMM_WORLD)
     rounds = result.adaptivity["rounds"]
     assert result.adaptivity["stopped"] == "the estimated error is small enough"
@@ -173,3 +177,118 @@ def test_a_vacancy_beyond_the_sites_that_are_looked_for_takes_none_of_them(tmp_p
         near = body.sites(0.0, reach).positions
         kept = every[np.abs(every[:, :2]).max(axis=1) <= reach]
         assert np.array_equal(near, kept)
+
+
+SMALL = {"rim": "2 angstrom", "tip_radius": "4 angstrom"}
+
+
+def rounds_of(folder, **changes):
+    return run_case(given(folder, compare=SMALL, **changes), MPI.COMM_WORLD)
+
+
+def test_a_number_is_refined_for(tmp_path):
+    goal = {"quantity": {"name": "pull", "tolerance": 1e-5}, "rounds": 6}
+    pull = {"kind": "displacement", "name": "pull", "at": ["2 angstrom", "2 angstrom"]}
+    result = rounds_of(tmp_path, adaptivity=goal, quantities=[pull | {"direction": [0, 1, 0]}])
+    errors = [row["quantity"] for row in result.adaptivity["rounds"]]
+    assert result.adaptivity["stopped"] == "the estimated error is small enough"
+    assert len(errors) > 1 and errors[0] > 1e-5 >= errors[-1]
+    told = result.steps[-1].quantities["pull"]
+    assert abs(told["value"] - told["expected"]) <= 1.1e-5
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [({"unknowns": 100}, "adaptivity.unknowns"), ({"seconds": 0.01}, "adaptivity.seconds")],
+)
+def test_budgets_end_refinement(limit, why, tmp_path):
+    result = rounds_of(tmp_path, adaptivity=limit)
+    assert why in result.adaptivity["stopped"] and len(result.adaptivity["rounds"]) == 1
+
+
+def test_a_core_that_is_too_large_shrinks(tmp_path):
+    wanted = {"total_h1": "0.3 angstrom"}
+    large = {"core_radius": "12 angstrom", "blend": "2 angstrom"}
+    result = rounds_of(tmp_path, adaptivity=wanted, regions=large)
+    rows = result.adaptivity["rounds"]
+    assert [row["how"] for row in rows[:2]] == ["start", "shrunk"]
+    assert result.steps[-1].evaluated_atoms < 0.6 * rows[0]["evaluated_atoms"]
+    assert result.steps[-1].estimate["total_h1"] <= 0.3
+
+
+def test_quadratic_elements_are_kept_only_where_they_pay(tmp_path):
+    result = rounds_of(tmp_path, adaptivity={"total_h1": "0.0008 angstrom"})
+    rows = result.adaptivity["rounds"]
+    tried = [k for k, row in enumerate(rows) if "quadratic" in row["how"]]
+    assert len(tried) == 1
+    k = tried[0]
+    before, usual, row = rows[k - 2], rows[k - 1], rows[k]
+    gains = [
+        np.log(before["total_h1"] / one["total_h1"]) / np.log(one["unknowns"] / before["unknowns"])
+        for one in (usual, row)
+    ]
+    assert row["degree"] == 2 and row["kept"] == (gains[1] > gains[0])
+    assert (result.case["mesh"]["degree"] == 2) == row["kept"]
+    assert (
+        not rounds_of(
+            tmp_path / "off", adaptivity={"total_h1": "0.005 angstrom", "quadratic": False}
+        ).case["mesh"]["degree"]
+        == 2
+    )
+
+
+def test_the_body_grows_while_what_lies_beyond_matters(tmp_path):
+    wanted = {"total_h1": "0.001 angstrom", "largest_radius": "25 angstrom", "rounds": 3}
+    result = rounds_of(tmp_path, adaptivity=wanted, domain={"radius": "18 angstrom"})
+    rows = result.adaptivity["rounds"]
+    assert [row["radius"] for row in rows[:2]] == [18.0, 25.0]
+    assert result.case["domain"]["radius"] == "25.0 angstrom"
+
+
+def coupled(radius, **mesh):
+    case = given(
+        "", compare=SMALL, regions={"core_radius": radius, "blend": "2 angstrom"}, mesh=mesh
+    )
+    setup = set_up(case, MPI.COMM_SELF)
+    return setup, build(setup, build_mesh(setup, MPI.COMM_SELF), MPI.COMM_SELF)
+
+
+def test_a_solution_carried_over_to_its_own_problem_is_itself():
+    setup, assembly = coupled("4 angstrom", growth=1.5)
+    z, t = assembly.problem.kinematics.unknowns.vector(), 1.0
+    assert solve(assembly, setup.case, z, t, Settings(tolerance=1e-8)).converged
+    again = carried_over(assembly, z, t, assembly)
+    assert (again - z).norm() < 1e-10 * z.norm()
+
+
+def test_a_solution_carried_over_is_a_good_start():
+    setup, before = coupled("4 angstrom", growth=1.5)
+    z, t = before.problem.kinematics.unknowns.vector(), 1.0
+    solve(before, setup.case, z, t, Settings(tolerance=1e-8))
+    _, after = coupled("6 angstrom", growth=1.0)
+    start = carried_over(before, z, t, after)
+    zero, forces = start.duplicate(), start.duplicate()
+    zero.set(0.0)
+    sizes = []
+    for state in (zero, start):
+        after.problem.with_terms(after.force_terms).evaluate(state, t, forces)
+        step = forces.duplicate()
+        after.preconditioner.solve(forces, step)
+        sizes.append(float(forces.dot(step)) ** 0.5)
+    assert sizes[1] < 0.2 * sizes[0]
+
+
+def test_cells_that_lose_their_stability_are_found():
+    _, assembly = coupled("4 angstrom", growth=1.5)
+    z = assembly.problem.kinematics.unknowns.vector()
+    assert len(unstable_cells(assembly, z, 1.0, 0.3)) == 0
+    # Ten times the load pulls the crystal beyond its strength, everywhere.
+    assert len(unstable_cells(assembly, z, 10.0, 0.3)) > 20
+    assert len(unstable_cells(assembly, z, 10.0, 0.0)) == 0
+
+
+def test_the_acoustic_tensor_of_an_isotropic_body_has_the_shear_modulus():
+    one, lam, mu = np.eye(3), 0.7, 0.3
+    C = lam * np.einsum("ij,kl->ijkl", one, one)
+    C = C + mu * (np.einsum("ik,jl->ijkl", one, one) + np.einsum("il,jk->ijkl", one, one))
+    assert acoustic_minimum(C[None]) == pytest.approx([mu])
