@@ -217,7 +217,7 @@ def test_a_core_that_is_too_large_shrinks(tmp_path):
 
 
 def test_quadratic_elements_are_kept_only_where_they_pay(tmp_path):
-    result = rounds_of(tmp_path, adaptivity={"total_h1": "0.0008 angstrom"})
+    result = rounds_of(tmp_path, adaptivity={"total_h1": "0.0002 angstrom"})
     rows = result.adaptivity["rounds"]
     tried = [k for k, row in enumerate(rows) if "quadratic" in row["how"]]
     assert len(tried) == 1
