@@ -15,6 +15,7 @@ from msolve.assemble import full_atomistic
 from msolve.atomistic import cluster_energy
 from msolve.config import load_case
 from msolve.loads import Affine, Together, Volterra, cubic_stiffness
+from msolve.potentials.lammps import lammps_pair_style
 from msolve.run import run_case
 from msolve.solvers import Settings, minimise
 
@@ -164,6 +165,23 @@ def test_the_energy_grows_with_the_logarithm_of_the_radius():
     near, far = (float((energy - none)[r < limit].sum()) for limit in (10.0, 28.0))
     expected = field.energy_factor() * full.body.crystal.period * np.log(2.8)
     assert far - near == pytest.approx(expected, rel=0.04)
+
+
+def test_lammps_finds_the_full_model_at_rest():
+    """Another program, with its own neighbour lists across the cut and the period."""
+    pytest.importorskip("lammps", reason="LAMMPS is not installed")
+    full = full_atomistic(MPI.COMM_SELF, body(24.0))
+    x = full.problem.kinematics.unknowns.vector()
+    tight = Settings(tolerance=1e-5)
+    assert minimise(full.problem, x, 1.0, full.preconditioner, tight).converged
+    y = full.problem.gather(x, 1.0)
+    other = lammps_pair_style("eam/fs", (f"* * {EAM4} W",), [74], EAM4.parent)
+    found = other.cluster(y, full.numbers, full.body.cell, np.array([False, False, True]))
+    assert np.abs(found.gradient[full.free]).max() < 1e-4
+    # The start was far from rest.
+    start = full.X + full.body.far_field.displacement(full.X, 1.0)
+    before = other.cluster(start, full.numbers, full.body.cell, np.array([False, False, True]))
+    assert np.abs(before.gradient[full.free]).max() > 0.5
 
 
 def test_several_fields_add_up():
