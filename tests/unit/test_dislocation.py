@@ -215,3 +215,20 @@ def test_a_coupled_dislocation_is_that_of_the_full_model(tmp_path, predictor):
     assert 0 < error.relative_h1 < 0.1
     assert said["total_h1"] == pytest.approx(error.total_h1, rel=0.2)
     assert said["energy"] == pytest.approx(error.energy_error, rel=0.2)
+
+
+@pytest.mark.slow
+def test_a_coupled_dislocation_is_certified(tmp_path):
+    changes = {
+        "domain.radius": "40 angstrom",
+        "regions.core_radius": "9 angstrom",
+        "certificate": "{}",
+        "output": f"{{directory: {tmp_path}, pictures: false, fields: false, atoms: false}}",
+    }
+    overrides = [f"{key}={value}" for key, value in changes.items()]
+    case = load_case(EAM4.parents[1] / "screw_dislocation.yaml", overrides)
+    result = run_case(case, MPI.COMM_WORLD)
+    found = result.steps[0].certificate
+    assert found["level"] == "A" and found["negative"] == 0
+    # The bound counts all bonds, the comparison those inside the rim.
+    assert found["bound_h1"] >= result.comparison.total_h1 > 0
