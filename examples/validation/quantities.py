@@ -194,7 +194,8 @@ def study(quick: bool = False) -> list[Row]:
 
 
 def _range(values: list[float]) -> str:
-    return " – ".join(dict.fromkeys(f"{value:.3f}" for value in (min(values), max(values))))
+    low, high = min(values), max(values)
+    return f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} – {high:.3f}"
 
 
 GROUPS = {
@@ -246,9 +247,8 @@ def _of(row: Row, key: str) -> float:
 
 
 def _span(values: list[float]) -> str:
-    ends = [min(values), max(values)] if values else []
-    told = [f"{value:.0f}" if value >= 10 else f"{value:.1g}" for value in ends]
-    return " – ".join(dict.fromkeys(told)) or "–"
+    ends = [f"{value:.1g}" for value in (min(values), max(values))] if values else ["–"]
+    return " – ".join(dict.fromkeys(ends))
 
 
 def draw(rows: list[Row]) -> object:

@@ -29,7 +29,7 @@ from msolve.config import Potential as PotentialInput
 from msolve.continuum.energy import Material
 from msolve.crystal import OrientedCrystal
 from msolve.errors import CaseError
-from msolve.given import check_units, potential_and_crystal
+from msolve.given import check_constants, potential_and_crystal
 from msolve.handshake.slab import Slab, relax_slab
 from msolve.io.meshes import MeshData, Slit, ball_mesh, disc_mesh, size_warnings
 from msolve.loads import KField, Predictor, Together, Volterra, Zero
@@ -123,7 +123,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
         model, crystal = potential_and_crystal(case, local_rank)
         bulk = cauchy_born(model, crystal)
         C = elastic_constants(bulk)
-        check_units(case, model, C)
+        check_constants(case, model, C)
         crack = case.defect.kind == "crack"
         cleavage = crystal.cleavage() if crack else None
         origin = np.zeros(3) if cleavage is None else cleavage.origin

@@ -28,11 +28,15 @@ from msolve.errors import UNNAMED, CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials import Potential, load_potential
 from msolve.potentials.blackbox import BlackBox, examined, with_noise
 from msolve.potentials.loading import pick_device
-from msolve.potentials.rest import relaxed_lattice
+from msolve.potentials.rest import relaxed_lattice, softest_strain
 from msolve.units import GPA
 
 SOFTEST, HARDEST = 0.01, 1500.0
 """Bulk moduli that a potential may give [GPa]; solid helium has 0.03, diamond 443."""
+
+
+SLACK = 1e-6
+"""A strain counts as resisted where its modulus is above this part of the largest elastic constant."""
 
 
 def potential_and_crystal(case: Case, local_rank: int | None) -> tuple[Potential, OrientedCrystal]:
@@ -67,25 +71,43 @@ def _potential_and_crystal(case: Case, local_rank: int | None) -> tuple[Potentia
     return known, crystal
 
 
-def check_units(case: Case, model: Potential, C: NDArray[np.float64]) -> None:
-    """Refuse a bulk modulus that no solid has: most likely the potential is in other units than eV and Å.
+def check_constants(case: Case, model: Potential, C: NDArray[np.float64]) -> None:
+    """Refuse a crystal that the potential does not hold, or whose bulk modulus no solid has.
+
+    The latter is most likely a potential in other units than eV and Å; made-up potentials and flat crystals, which
+    have units of their own, are not asked.
 
     Args:
-        case: The case; made-up potentials and flat crystals, which have units of their own, pass.
+        case: The case.
         model: The potential, for its name.
         C: Elastic constants, shape ``(3, 3, 3, 3)`` [eV/Å³].
 
     Raises:
-        CaseError: It is far beyond any solid's.
+        CaseError: Some strain meets no resistance, or the bulk modulus is far beyond any solid's.
     """
-    if case.potential.kind == "toy" or case.crystal.structure == "triangular":
-        return
+    flat = case.crystal.structure == "triangular"
     modulus = float(np.einsum("iijj", C)) / 9 / GPA
-    if not SOFTEST < modulus < HARDEST:
+    made_up = case.potential.kind == "toy" or flat
+    if not made_up and not SOFTEST < modulus < HARDEST:
         raise CaseError(
             [
                 f"potential: with {model.name} the crystal has a bulk modulus of {modulus:.3g} GPa, and no solid's "
                 f"lies beyond {SOFTEST:g} to {HARDEST:g} GPa; is it in other units than eV and angstrom?"
+            ]
+        )
+    softest, strain = softest_strain(C, 2 if flat else 3)
+    if not softest > SLACK * float(np.abs(C).max()):
+        told = ", ".join(
+            f"e{i + 1}{j + 1} {strain[i, j]:+.2f}"
+            for i in range(len(strain))
+            for j in range(i, len(strain))
+            if abs(strain[i, j]) > 0.005
+        )
+        raise CaseError(
+            [
+                f"crystal.structure = {case.crystal.structure}: {model.name} does not hold this crystal: the strain "
+                f"{told} meets a resistance of {softest / GPA:.3g} GPa, which must be above 0; give the structure and "
+                "the lattice constant that the potential was made for, or another potential"
             ]
         )
 

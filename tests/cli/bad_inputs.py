@@ -767,10 +767,11 @@ def _models() -> Iterator[Bad]:
 
 GAP = ROOT / "solver_configs" / "potentials" / "w_gap" / "w_gap.xml"
 GAPPED = {"potential": {"kind": "gap", "file": "other.xml"}}
-OWN = """
+OWN = '''
 import numpy as np
 import torch
 from ase.calculators.calculator import Calculator
+from ase.neighborlist import neighbor_list
 
 
 class Morse:
@@ -811,7 +812,24 @@ class Extrapolating(Calculator):
 
     def calculate(self, atoms, properties, changes):
         self.results = {"energy": np.nan, "forces": np.full((len(atoms), 3), np.nan)}
-"""
+
+
+class Breaking(Calculator):
+    """Morse, without numbers where atoms are closer than they were in training."""
+
+    implemented_properties = ["energy", "forces"]
+
+    def calculate(self, atoms, properties, changes):
+        i, r, way = neighbor_list("idD", atoms, 6.0)
+        bond = np.exp(-2.8232 * (r - 3.032)), -2 * np.exp(-1.4116 * (r - 3.032))
+        past = np.clip((r - 4.8) / 1.2, 0, None)
+        end, fall = (1 - past**2) ** 2, -4 * past * (1 - past**2) / 1.2
+        slope = 0.9906 * ((-2.8232 * bond[0] - 1.4116 * bond[1]) * end + sum(bond) * fall)
+        pull = (slope / r)[:, None] * way
+        forces = np.stack([np.bincount(i, pull[:, k], len(atoms)) for k in range(3)], 1)
+        known = np.nan if r.min() < 2.6 else 1.0
+        self.results = {"energy": known * 0.5 * 0.9906 * (sum(bond) * end).sum(), "forces": known * forces}
+'''
 
 
 def _gap(change: Callable[[str], str]) -> Callable[[Path], None]:
@@ -898,6 +916,10 @@ def _packages() -> Iterator[Bad]:
         group, "a table in nanometres", "units (eV and angstrom)", relaxed, files=_scaled(0.1)
     )
     yield Bad(
+        group, "a crystal that does not hold", "does not hold this crystal",
+        {**relaxed, "crystal.structure": "fcc", "potential.file": "other.eam.fs"}, files=_w_table,
+    )  # fmt: skip
+    yield Bad(
         group, "a table in kJ/mol", "other units than eV and angstrom", relaxed,
         files=_scaled(energies=96.485),
     )  # fmt: skip
@@ -946,13 +968,48 @@ def _numbers() -> Iterator[Bad]:
         changes={**squeezed, "potential": {"kind": "own", "model": "own.py:Extrapolates"}},
     )  # fmt: skip
     yield Bad(
+        group, "under load, from a calculator", "not finite", files=_own, code=3,
+        changes={**squeezed, "potential": {"kind": "ase", "calculator": "own.py:Breaking", "cutoff": "6 angstrom"}},
+    )  # fmt: skip
+    short = {
+        "kind": "lammps",
+        "pair_style": "table linear 2000",
+        "pair_coeff": ["1 1 short.table MORSE"],
+    }
+    yield Bad(
+        group, "under load, from a table of LAMMPS that begins there", "inner cutoff", code=3,
+        changes={**squeezed, "potential": short}, files=_short_table,
+    )  # fmt: skip
+    yield Bad(
         group, "at rest, from a calculator", "not finite", files=_own,
         changes={"potential": {"kind": "ase", "calculator": "own.py:Extrapolating", "cutoff": "4 angstrom"}},
     )  # fmt: skip
 
 
+def _w_table(folder: Path) -> None:
+    """The shipped table of tungsten, where fcc is a saddle."""
+    (folder / "other.eam.fs").write_bytes((GAP.parents[1] / "w_eam4.eam.fs").read_bytes())
+
+
 def _own(folder: Path) -> None:
     (folder / "own.py").write_text(OWN)
+
+
+def _short_table(folder: Path) -> None:
+    """The same pair potential for LAMMPS, from 2.6 Å on."""
+    r = np.linspace(2.6, 6.0, 2000)
+    past = np.clip((r - 4.8) / 1.2, 0, None)
+    bond = np.exp(-2.8232 * (r - 3.032)) - 2 * np.exp(-1.4116 * (r - 3.032))
+    slope = -2.8232 * (np.exp(-2.8232 * (r - 3.032)) - np.exp(-1.4116 * (r - 3.032)))
+    energy = 0.9906 * bond * (1 - past**2) ** 2
+    force = -0.9906 * (slope * (1 - past**2) ** 2 - bond * 4 * past * (1 - past**2) / 1.2)
+    rows = [
+        f"{k + 1} {a:.10g} {e:.10g} {f:.10g}"
+        for k, (a, e, f) in enumerate(zip(r, energy, force, strict=True))
+    ]
+    (folder / "short.table").write_text(
+        "\n".join(["MORSE", f"N {len(r)} R {r[0]:.10g} {r[-1]:.10g}", "", *rows, ""])
+    )
 
 
 def _linear(folder: Path) -> None:

@@ -242,3 +242,27 @@ def test_unknown_elements_are_named(tiny):
     model = load_potential(tiny, "mace")
     with pytest.raises(UnsupportedError, match=r"\[74\].*\[26\]"):
         cluster_energy(model, np.zeros((1, 3)), [26], np.eye(3), [False] * 3)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["compiled", "wrapped for LAMMPS"])
+def test_a_compiled_model_is_the_model(tmp_path, wrapped):
+    with quiet_import():
+        from e3nn.util import jit
+        from mace.calculators import LAMMPS_MACE
+    eager = load_potential(write(tmp_path / "tiny.model", "two layers"), "mace")
+    module = torch.load(tmp_path / "tiny.model", weights_only=False, map_location="cpu").double()
+    torch.jit.save(
+        jit.compile(LAMMPS_MACE(module) if wrapped else module), tmp_path / "tiny_compiled.model"
+    )
+    compiled = load_potential(tmp_path / "tiny_compiled.model", "mace")
+    rng = np.random.default_rng(5)
+    x = np.argwhere(np.ones((3, 3, 3))) * 2.2 + rng.normal(scale=0.1, size=(27, 3))
+    every, direction = np.ones(27, dtype=bool), rng.normal(size=x.shape)
+    found = []
+    for model in (eager, compiled):
+        z = np.full(27, 74)
+        patch = AtomisticPatch(MPI.COMM_SELF, model, z, 6.6 * np.eye(3), [True] * 3, x, every)
+        weight = np.linspace(0.2, 1.0, 27)
+        found.append([*patch.evaluate(x, weight), patch.hessian_product(x, weight, direction)])
+    for ours, theirs in zip(*found, strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-10, atol=1e-10)

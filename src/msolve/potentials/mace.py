@@ -4,7 +4,8 @@
 
 The layers of the model are called one by one, with edges of the owned atoms only, and our own
 feature exchange between them. Neither the model's LAMMPS hook nor its own forces are used: the
-hook's exchange is not twice differentiable. Tested with mace-torch 0.3.16.
+hook's exchange is not twice differentiable. Models compiled to TorchScript have the same layers, which
+torch differentiates twice as it does eager ones. Tested with mace-torch 0.3.16.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pickle
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,12 +30,21 @@ from msolve.potentials.recompute import recomputed
 SORTS = ("MACE", "ScaleShiftMACE")
 
 
+class Seen(NamedTuple):
+    """Edges as every layer sees them: ends, spherical harmonics, radial functions and cutoff."""
+
+    edge_index: torch.Tensor
+    directions: torch.Tensor
+    radial: torch.Tensor
+    cutoff: torch.Tensor | None
+
+
 class MACE:
     """MACE site model; see :class:`msolve.potentials.protocol.SiteModel`.
 
     Args:
-        module: A ``MACE`` or ``ScaleShiftMACE`` module of mace-torch with one head. It is converted
-            and moved to the device in place.
+        module: A ``MACE`` or ``ScaleShiftMACE`` module of mace-torch with one head, eager or compiled, or a
+            compiled one wrapped for LAMMPS. It is converted and moved to the device in place.
         name: What to call it.
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
         dtype: Precision of the network. Positions, edge vectors and sums are in float64 all the same.
@@ -59,8 +69,11 @@ class MACE:
         dtype: torch.dtype = torch.float64,
         exchange: bool = True,
     ) -> None:
+        module = _unwrapped(module)
         _check_sort(module, name)
-        net: Any = module.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        net: Any = module.to(device=device, dtype=dtype).eval()
+        for weights in net.parameters():  # compiled modules cannot be told as a whole
+            weights.requires_grad_(False)
         elements = [int(z) for z in net.atomic_numbers]
         species = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
         species[elements] = torch.arange(len(elements))
@@ -73,6 +86,10 @@ class MACE:
         self.layers = int(net.num_interactions)
         self.numbers = frozenset(elements)
         self._net = net
+        # Compiled lists of modules have no items and no length.
+        self._interactions, self._products, self._readouts = (
+            tuple(part.children()) for part in (net.interactions, net.products, net.readouts)
+        )
         self._species = species.to(device)
         self._first_element = elements[0]
 
@@ -145,17 +162,19 @@ class MACE:
         if n_rows > self.batch:
             batches = Batch.cut(pair, n_rows, self.batch)
         features = net.node_embedding(elements)
+        # What no layer changes is computed once; batches compute it again rather than keep it.
+        seen = self._seen(batches[0], vec, elements) if len(batches) == 1 else None
         by_layer: list[torch.Tensor] = []
         for layer in range(self.layers):
             if by_layer:
                 features = with_rows(halo.forward(features[:n_owned]), len(numbers))
-            features = self._layer(layer, features, vec, elements, batches)
+            features = self._layer(layer, features, vec, elements, batches, seen)
             by_layer.append(features)
         head = torch.zeros(n_rows, dtype=torch.int64, device=vec.device)
-        read = by_layer[-1:] if len(net.readouts) == 1 else by_layer
+        read = by_layer[-1:] if len(self._readouts) == 1 else by_layer
         parts = [
             readout(features, head).reshape(-1)
-            for readout, features in zip(net.readouts, read, strict=True)
+            for readout, features in zip(self._readouts, read, strict=True)
         ]
         if hasattr(net, "pair_repulsion_fn"):
             length = vec.square().sum(1, keepdim=True).sqrt()
@@ -175,14 +194,14 @@ class MACE:
         vec: torch.Tensor,
         elements: torch.Tensor,
         batches: list[Batch],
+        seen: Seen | None,
     ) -> torch.Tensor:
         """Features of all sites after a layer, from those of all local atoms before it."""
-        if len(batches) == 1:
-            (batch,) = batches
-            return self._sites(layer, batch, features, vec, elements)
+        if seen is not None:
+            return self._sites(layer, batches[0], features, elements, seen)
         parts = [
             recomputed(
-                partial(self._sites, layer, batch),
+                partial(self._batch, layer, batch),
                 features.index_select(0, batch.rows),
                 vec[batch.edges],
                 elements.index_select(0, batch.rows),
@@ -191,7 +210,16 @@ class MACE:
         ]
         return torch.cat(parts)
 
-    def _sites(
+    def _seen(self, batch: Batch, vec: torch.Tensor, elements: torch.Tensor) -> Seen:
+        net = self._net
+        # mace sums messages at edge_index[1], and its vectors point there.
+        edge_index = batch.pair.flip(0)
+        directions = net.spherical_harmonics(-vec)
+        length = vec.square().sum(1, keepdim=True).sqrt()
+        radial, cutoff = net.radial_embedding(length, elements, edge_index, net.atomic_numbers)
+        return Seen(edge_index, directions, radial, cutoff)
+
+    def _batch(
         self,
         layer: int,
         batch: Batch,
@@ -199,22 +227,27 @@ class MACE:
         vec: torch.Tensor,
         elements: torch.Tensor,
     ) -> torch.Tensor:
-        net = self._net
-        # mace sums messages at edge_index[1], and its vectors point there.
-        edge_index = batch.pair.flip(0)
-        directions = net.spherical_harmonics(-vec)
-        length = vec.square().sum(1, keepdim=True).sqrt()
-        radial, cutoff = net.radial_embedding(length, elements, edge_index, net.atomic_numbers)
-        message, skip = net.interactions[layer](
+        seen = self._seen(batch, vec, elements)
+        return self._sites(layer, batch, features, elements, seen)
+
+    def _sites(
+        self,
+        layer: int,
+        batch: Batch,
+        features: torch.Tensor,
+        elements: torch.Tensor,
+        seen: Seen,
+    ) -> torch.Tensor:
+        message, skip = self._interactions[layer](
             node_attrs=elements,
             node_feats=features,
-            edge_attrs=directions,
-            edge_feats=radial,
-            edge_index=edge_index,
-            cutoff=cutoff,
+            edge_attrs=seen.directions,
+            edge_feats=seen.radial,
+            edge_index=seen.edge_index,
+            cutoff=seen.cutoff,
             first_layer=layer == 0,
         )
-        found: torch.Tensor = net.products[layer](
+        found: torch.Tensor = self._products[layer](
             node_feats=message[: batch.n_sites],
             sc=None if skip is None else skip[: batch.n_sites],
             node_attrs=elements[: batch.n_sites],
@@ -238,7 +271,8 @@ def load_mace(path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.
     """Load a model file written by mace-torch.
 
     Args:
-        path: The file, as saved by its trainer (``*.model``).
+        path: The file, as saved by its trainer (``*.model``, ``*_compiled.model``) or by
+            ``mace_create_lammps_model`` (``*-lammps.pt``).
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
         dtype: Precision of the network.
 
@@ -282,12 +316,17 @@ def load_mace(path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.
     return MACE(module, file.name, device, dtype)
 
 
+def _sort(module: torch.nn.Module) -> str:
+    return str(getattr(module, "original_name", type(module).__name__))
+
+
+def _unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """The model inside what ``mace_create_lammps_model`` makes."""
+    return module.model if _sort(module) == "LAMMPS_MACE" else module
+
+
 def _check_sort(module: torch.nn.Module, name: str) -> None:
-    sort = getattr(module, "original_name", type(module).__name__)
-    if isinstance(module, torch.jit.ScriptModule):
-        raise UnsupportedError(
-            f"{name} is a compiled {sort}; give the model file it was made from instead"
-        )
+    sort = _sort(module)
     if sort not in SORTS:
         raise UnsupportedError(
             f"{name} is a {sort}; of mace's models {' and '.join(SORTS)} can be used"

@@ -78,6 +78,26 @@ def elastic_constants(bulk: BulkCell | ForceBulkCell) -> Array:
     return 0.5 * (C + C.transpose(2, 3, 0, 1))
 
 
+def softest_strain(C: Array, components: int = 3) -> tuple[float, Array]:
+    """The strain that an elastic crystal resists least.
+
+    Args:
+        C: Elastic constants, shape ``(3, 3, 3, 3)`` [eV/Å³].
+        components: 2 for flat crystals, which only feel strains in their plane.
+
+    Returns:
+        ``(modulus, strain)``: the lowest eigenvalue of C [eV/Å³], not positive in a crystal that does not hold, and
+        the symmetric strain of length 1 that belongs to it, shape ``(components, components)`` [-].
+    """
+    d = components
+    pairs = [(i, j) for i in range(d) for j in range(i, d)]
+    basis = np.zeros((len(pairs), d, d))
+    for k, (i, j) in enumerate(pairs):
+        basis[k, i, j] = basis[k, j, i] = 1.0 if i == j else 0.5**0.5
+    values, vectors = np.linalg.eigh(np.einsum("aij,ijkl,bkl->ab", basis, C[:d, :d, :d, :d], basis))
+    return float(values[0]), np.einsum("a,aij->ij", vectors[:, 0], basis)
+
+
 def _energies(bulk: BulkCell | ForceBulkCell, F: Array) -> Array:
     """Energy densities; infinite where a black box has none, such as beyond the end of its tables."""
     if isinstance(bulk, BulkCell):
