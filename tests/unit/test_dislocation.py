@@ -15,6 +15,7 @@ from msolve.assemble import full_atomistic
 from msolve.atomistic import cluster_energy
 from msolve.config import load_case
 from msolve.loads import Affine, Together, Volterra, cubic_stiffness
+from msolve.potentials.lammps import lammps_pair_style
 from msolve.run import run_case
 from msolve.solvers import Settings, minimise
 
@@ -166,6 +167,23 @@ def test_the_energy_grows_with_the_logarithm_of_the_radius():
     assert far - near == pytest.approx(expected, rel=0.04)
 
 
+def test_lammps_finds_the_full_model_at_rest():
+    """Another program, with its own neighbour lists across the cut and the period."""
+    pytest.importorskip("lammps", reason="LAMMPS is not installed")
+    full = full_atomistic(MPI.COMM_SELF, body(24.0))
+    x = full.problem.kinematics.unknowns.vector()
+    tight = Settings(tolerance=1e-5)
+    assert minimise(full.problem, x, 1.0, full.preconditioner, tight).converged
+    y = full.problem.gather(x, 1.0)
+    other = lammps_pair_style("eam/fs", (f"* * {EAM4} W",), [74], EAM4.parent)
+    found = other.cluster(y, full.numbers, full.body.cell, np.array([False, False, True]))
+    assert np.abs(found.gradient[full.free]).max() < 1e-4
+    # The start was far from rest.
+    start = full.X + full.body.far_field.displacement(full.X, 1.0)
+    before = other.cluster(start, full.numbers, full.body.cell, np.array([False, False, True]))
+    assert np.abs(before.gradient[full.free]).max() > 0.5
+
+
 def test_several_fields_add_up():
     one, two = Volterra(C, BURGERS), Affine(np.eye(3) + 0.01)
     X = np.array([[1.0, 2.0, 0.0]])
@@ -197,3 +215,20 @@ def test_a_coupled_dislocation_is_that_of_the_full_model(tmp_path, predictor):
     assert 0 < error.relative_h1 < 0.1
     assert said["total_h1"] == pytest.approx(error.total_h1, rel=0.2)
     assert said["energy"] == pytest.approx(error.energy_error, rel=0.2)
+
+
+@pytest.mark.slow
+def test_a_coupled_dislocation_is_certified(tmp_path):
+    changes = {
+        "domain.radius": "40 angstrom",
+        "regions.core_radius": "9 angstrom",
+        "certificate": "{}",
+        "output": f"{{directory: {tmp_path}, pictures: false, fields: false, atoms: false}}",
+    }
+    overrides = [f"{key}={value}" for key, value in changes.items()]
+    case = load_case(EAM4.parents[1] / "screw_dislocation.yaml", overrides)
+    result = run_case(case, MPI.COMM_WORLD)
+    found = result.steps[0].certificate
+    assert found["level"] == "A" and found["negative"] == 0
+    # The bound counts all bonds, the comparison those inside the rim.
+    assert found["bound_h1"] >= result.comparison.total_h1 > 0
