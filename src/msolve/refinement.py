@@ -24,6 +24,12 @@ Array = npt.NDArray[np.float64]
 COARSE = 1.3
 """Edges this much longer than the distance of neighbours can be refined; shorter ones are atoms already."""
 
+BESIDE = 1.5
+"""Distance from a missing site over that of neighbours, up to which what is marked is that site's doing."""
+
+SHORTER = 0.7
+"""Edges of a finer zone over the shortest there before."""
+
 GROWTH = (0.15, 0.4)
 """Least and largest growth of a core in one round, over its extent."""
 
@@ -70,7 +76,7 @@ def refined(setup: Setup, places: Array, mesh: MeshData, unstable: Array) -> Cas
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
     _, cell = spatial.cKDTree(corners.mean(axis=1)).query(places)
     length = longest[cell]
-    by_mesh = length > COARSE * near
+    by_mesh = (length > COARSE * near) & ~_beside_missing(setup, places, near)
     fine = fine_zones(places[by_mesh], length[by_mesh], near)
     atomistic = np.concatenate([places[~by_mesh], unstable])
     cores = _grown(setup, atomistic, near) if len(atomistic) else None
@@ -114,23 +120,35 @@ def pushed(case: Case, largest: float) -> Case:
     return case.model_copy(update={"domain": case.domain.model_copy(update={"radius": radius})})
 
 
+def _beside_missing(setup: Setup, places: Array, near: float) -> npt.NDArray[np.bool_]:
+    """Places ``(n, 2)`` beside sites that are missing: no mesh, however fine, has the forces there."""
+    body = setup.body
+    X = np.column_stack([places, np.zeros(len(places))])
+    found = np.zeros(len(places), dtype=bool)
+    if len(body.vacancies):
+        found |= spatial.cKDTree(body.vacancies[:, :2]).query(places)[0] < BESIDE * near
+    for void in body.voids:
+        found |= void.distance(X) < BESIDE * near
+    return found
+
+
 def fine_zones(places: Array, length: Array, near: float) -> list[FineZone]:
-    """Discs over the marked places, each with half the edges that are there now."""
+    """Discs over the marked places, with edges shorter than those there now."""
     if not len(places):
         return []
     level = np.round(np.log2(length / near)).astype(np.int64)
-    size = near * 2.0**level
-    square = np.floor(places / (2 * size[:, None])).astype(np.int64)
+    width = near * 2.0**level
+    square = np.floor(places / width[:, None]).astype(np.int64)
     zones, which = np.unique(np.column_stack([level, square]), axis=0, return_inverse=True)
     found = []
     for k, (n, a, b) in enumerate(zones.tolist()):
-        width = 2 * near * 2.0**n
+        side = near * 2.0**n
         shortest = float(length[which.ravel() == k].min())
         found.append(
             FineZone.model_construct(
-                centre=((a + 0.5) * width, (b + 0.5) * width, 0.0),
-                radius=0.71 * width,
-                size=max(0.5 * shortest, near),
+                centre=((a + 0.5) * side, (b + 0.5) * side, 0.0),
+                radius=0.71 * side,
+                size=max(SHORTER * shortest, near),
             )
         )
     return found

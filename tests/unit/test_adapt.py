@@ -15,7 +15,7 @@ from msolve.compare import carried_over
 from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict
 from msolve.io.meshes import disc_mesh
 from msolve.methods import solve
-from msolve.refinement import _larger, fine_zones
+from msolve.refinement import SHORTER, _larger, fine_zones
 from msolve.refinement import marked as fewest
 from msolve.regions import Ball
 from msolve.run import run_case
@@ -35,7 +35,7 @@ def test_marks_are_the_fewest_that_hold_the_share():
     assert source[chosen].min() >= source[~chosen].max()
 
 
-def test_finer_zones_cover_what_is_marked_with_half_the_edges():
+def test_finer_zones_cover_what_is_marked_with_shorter_edges():
     rng = np.random.default_rng(1)
     places = rng.uniform(-60, 60, (40, 2))
     length = rng.uniform(6.0, 25.0, 40)
@@ -44,7 +44,9 @@ def test_finer_zones_cover_what_is_marked_with_half_the_edges():
     centre = np.array([zone.centre[:2] for zone in zones])
     for place, edge in zip(places, length, strict=True):
         inside = np.linalg.norm(centre - place, axis=1) <= [zone.radius for zone in zones]
-        assert min(z.size for z, there in zip(zones, inside, strict=True) if there) <= 0.5 * edge
+        assert (
+            min(z.size for z, there in zip(zones, inside, strict=True) if there) <= SHORTER * edge
+        )
     assert fine_zones(np.zeros((0, 2)), np.zeros(0), 2.7) == []
 
 
