@@ -92,6 +92,7 @@ def _refined(name: str, one: Refined, target: str) -> list[Row]:
                 "estimated": row["total_h1"],
                 "relative": row["total_h1"] / size,
                 "seconds": total,
+                "kept": row.get("kept", True),
             }
         )
         print(rows[-1], flush=True)
@@ -139,6 +140,7 @@ def draw(rows: list[Row]) -> object:
                 ("true", "one radius, true", "s--"),
             ):
                 mine = [row for row in rows if row["case"] == name and key in row]
+                mine = [row for row in mine if row.get("kept", True)]
                 if not mine:
                     continue
                 degree = ", quadratic" if "quadratic" in name else ""

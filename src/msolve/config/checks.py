@@ -228,9 +228,7 @@ def _region_problems(case: Case) -> list[str]:
     problems += [
         f"regions: {what} at ({x[0]:g}, {x[1]:g}) angstrom lies in no core"
         for x in defects
-        # Refinement finds what is missing elsewhere; a crack's tip must be where the cut ends.
-        if (case.adaptivity is None or case.defect.kind == "crack")
-        and all(core.distance(np.array([x]))[0] > 0 for core in cores)
+        if all(core.distance(np.array([x]))[0] > 0 for core in cores)
     ]
     problems += [
         f"regions: the void at ({', '.join(f'{x:g}' for x in void.centre[: case.dimension])}) angstrom lies in no core"
