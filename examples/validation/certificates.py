@@ -24,7 +24,7 @@ from msolve.certificate.modes import bond_laplacian
 from msolve.certificate.zone import zone_model
 from msolve.certified import Certified, Certifier
 from msolve.compare import lift_to, unknowns_of
-from msolve.errors import ConvergenceError
+from msolve.errors import CaseError, ConvergenceError
 from msolve.methods import Solved
 from msolve.solvers import Settings, find_root, minimise
 
@@ -90,7 +90,7 @@ def cases() -> Iterator[Case]:
         yield "crack, W, zone of 20 Å", "crack_eam", large | _core(radius)
     linear = {"domain.radius": "34 angstrom"} | _core(6, 6)
     yield "crack, W, linear ACE-like", "crack_linear", linear
-    vacancy = {"domain.radius": "30 angstrom"} | _core(6, 5)
+    vacancy = {"domain.radius": "36 angstrom"} | _core(6, 5)
     fitted = {"potential": "{kind: linear, file: potentials/w_linear/w_linear.linear}"}
     yield "vacancy, W, linear ACE-like", "vacancy", vacancy | fitted
     near = {"certificate.zone_radius": "9 angstrom", "certificate.look_around": "false"}
@@ -199,7 +199,7 @@ def study(quick: bool = False) -> list[Row]:
             continue
         try:
             rows.append(measure(*case))
-        except (ConvergenceError, RuntimeError) as error:
+        except (CaseError, ConvergenceError, RuntimeError) as error:
             rows.append({"kind": case[0], "deck": case[1], "level": "-", "failed": str(error)})
         print({k: v for k, v in rows[-1].items() if k not in ("changes", "deck")}, flush=True)
     return rows
