@@ -123,6 +123,22 @@ def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     assert result["comparison"]["energy_error"] == pytest.approx(error, rel=1e-3)
 
 
+def test_refinement_decides_the_same_on_two_ranks(tmp_path):
+    changes = {
+        "adaptivity.total_h1": "0.004 angstrom",
+        "regions.core_radius": "4 angstrom",
+        "solver.stability": "false",
+        "compare.atomistic": "false",
+    }
+    one, two = (run(n, tmp_path / str(n), "adaptive_vacancy", **changes)[0] for n in (1, 2))
+    rounds = [result["adaptivity"]["rounds"] for result in (one, two)]
+    assert len(rounds[0]) > 1
+    for ours, theirs in zip(*rounds, strict=True):
+        for key in ("how", "unknowns", "evaluated_atoms", "cores", "degree"):
+            assert ours[key] == theirs[key], key
+        assert ours["total_h1"] == pytest.approx(theirs["total_h1"], rel=1e-5)
+
+
 CERTIFIED = {
     "certificate.look_around": "false",
     "compare.atomistic": "false",
