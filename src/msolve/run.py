@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mpi4py import MPI
@@ -299,7 +300,7 @@ def _load_steps(
         certified = None
         if case.certificate is not None:
             with log.phase("certificate"):
-                certified = certifier(z, t)
+                certified = certifier(z, t, partial(log.counted, "columns of a Hessian"))
         numbers = None
         if case.quantities:
             with log.phase("quantities"):
