@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The assembled Hessian is that of the products, its inertia that of its eigenvalues."""
 
+from pathlib import Path
+
 from mpi4py import MPI
 from petsc4py import PETSc
 
@@ -15,10 +17,12 @@ from msolve.certificate.hessian import assembled_hessian, colours
 from msolve.certificate.sampled import power_iteration, third_derivative
 from msolve.config import load_case
 
+DECKS = Path(__file__).parents[2] / "solver_configs"
+
 
 def small(deck, *changes):
     """A full atomistic model, and a state near its predictor."""
-    setup = set_up(load_case(f"solver_configs/{deck}.yaml", changes), MPI.COMM_SELF)
+    setup = set_up(load_case(DECKS / f"{deck}.yaml", changes), MPI.COMM_SELF)
     full = full_atomistic(MPI.COMM_SELF, setup.body)
     w = full.problem.kinematics.unknowns.vector()
     w.array[:] = 0.01 * np.random.default_rng(3).normal(size=len(w.array))

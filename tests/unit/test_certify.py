@@ -3,6 +3,7 @@
 """What is certified holds: radii bound the true errors, saddles are refused, zones and whole bodies agree."""
 
 import json
+from pathlib import Path
 
 from mpi4py import MPI
 
@@ -24,6 +25,8 @@ from msolve.config import load_case
 from msolve.methods import solve
 from msolve.solvers import Settings, minimise
 
+DECKS = Path(__file__).parents[2] / "solver_configs"
+
 TIGHT = Settings(tolerance=1e-9)
 CRACK = (
     "domain.radius=34 angstrom",
@@ -36,7 +39,7 @@ CRACK = (
 
 def solved(deck, *changes):
     """A coupled solution, its problem, and its load."""
-    setup = set_up(load_case(f"solver_configs/{deck}.yaml", changes), MPI.COMM_SELF)
+    setup = set_up(load_case(DECKS / f"{deck}.yaml", changes), MPI.COMM_SELF)
     assembly = build(setup, build_mesh(setup, MPI.COMM_SELF), MPI.COMM_SELF)
     z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
     solve(assembly, setup.case, z, t, TIGHT)
@@ -98,7 +101,7 @@ def test_what_is_told_is_json(crack):
 def test_a_zone_as_large_as_the_body_is_the_body(crack):
     _, assembly, z, t, *_, found = crack
     again = set_up(
-        load_case("solver_configs/crack_eam.yaml", (*CRACK, "certificate.zone_radius=34 angstrom")),
+        load_case(DECKS / "crack_eam.yaml", (*CRACK, "certificate.zone_radius=34 angstrom")),
         MPI.COMM_SELF,
     )
     zone = Certifier(again, assembly, FullModel(again, assembly))(z, t)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Bounds of the Hessian's change: above everything that can be found, for tables and for the linear potential."""
 
+from pathlib import Path
+
 from mpi4py import MPI
 
 import numpy as np
@@ -20,12 +22,14 @@ from msolve.potentials.eam_bounds import EAMBounds, Span
 from msolve.potentials.splines import cubic
 from msolve.solvers import Settings, minimise
 
+DECKS = Path(__file__).parents[2] / "solver_configs"
+
 RADIUS = 1e-3
 
 
 def relaxed(deck, *changes):
     """A full atomistic model in its minimum, and its Hessian."""
-    setup = set_up(load_case(f"solver_configs/{deck}.yaml", changes), MPI.COMM_SELF)
+    setup = set_up(load_case(DECKS / f"{deck}.yaml", changes), MPI.COMM_SELF)
     full = full_atomistic(MPI.COMM_SELF, setup.body)
     x, t = full.problem.kinematics.unknowns.vector(), setup.loads[-1]
     x.set(0.0)

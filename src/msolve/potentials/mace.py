@@ -105,24 +105,23 @@ class MACE:
         Raises:
             UnsupportedError: A readout ends otherwise.
         """
-        weights = [layer.weight for layer in self._last_layers(self._net.readouts)]
+        weights = [layer.weight for layer in self._last_layers()]
         return np.concatenate([w.detach().cpu().numpy().astype(float).ravel() for w in weights])
 
     def with_parameters(self, values: NDArray[np.float64], name: str) -> MACE:
         """The same network with other weights in these layers; all else is shared, not copied."""
-        other, net = copy.copy(self), copy.copy(self._net)
-        readouts, start = copy.deepcopy(net.readouts), 0
-        for layer in self._last_layers(readouts):
+        other, start = copy.copy(self), 0
+        other._readouts = copy.deepcopy(self._readouts)
+        for layer in other._last_layers():
             weight = layer.weight
             part = torch.as_tensor(values[start : start + weight.numel()])
             weight.data.copy_(part.reshape(weight.shape))
             start += weight.numel()
-        net._modules = {**net._modules, "readouts": readouts}
-        other.name, other._net = name, net
+        other.name = name
         return other
 
-    def _last_layers(self, readouts: torch.nn.ModuleList) -> list[Any]:
-        layers = [getattr(one, "linear_2", getattr(one, "linear", None)) for one in readouts]
+    def _last_layers(self) -> list[Any]:
+        layers = [getattr(one, "linear_2", getattr(one, "linear", None)) for one in self._readouts]
         if any(not hasattr(layer, "weight") for layer in layers):
             raise UnsupportedError(f"{self.name} has readouts whose last layer is not known here")
         return layers
