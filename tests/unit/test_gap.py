@@ -101,11 +101,12 @@ def test_what_only_quip_notices_is_told_too(tmp_path):
     gap()
     text = FILE.read_text().replace("<descriptor>distance_2b", "<descriptor>distance_9b")
     (tmp_path / "x.xml").write_text(text)
+    here = Path.cwd()
     with pytest.raises(
         CaseError, match=r"potential\.file = x\.xml: QUIP cannot read it: "
     ) as error:
         load_gap(tmp_path / "x.xml")
-    assert len(error.value.problems[0]) < 400
+    assert len(error.value.problems[0]) < 400 and Path.cwd() == here
 
 
 SMALL = {

@@ -8,6 +8,7 @@ file is not as it should be, so the file is read here first.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,9 +120,12 @@ def _quippy(path: Path) -> Any:
             f"potential.kind = gap: needs the package quippy-ase, which cannot be imported ({error}); "
             "install msolve[gap]"
         ) from error
+    # quippy goes to the file's folder, and stays there if it cannot read the file.
+    here = Path.cwd()
     try:
         calculator = Potential(param_filename=str(path.resolve()))
     except RuntimeError as error:
+        os.chdir(here)
         raise CaseError(
             [f"potential.file = {path.name}: QUIP cannot read it: {_short(error)}; {_GIVE}"]
         ) from error
