@@ -26,9 +26,9 @@ def test_same_forces_on_any_number_of_ranks(kind, tmp_path):
     if find_spec(PACKAGE[kind]) is None or find_spec("mace") is None:
         pytest.skip(f"{PACKAGE[kind]} is not installed")
     found = []
-    for n in (1, 2, 3):
+    for n in (1, 2, 3, 4, 8):
         command = ["mpirun", "-n", str(n), sys.executable, str(WORKER), str(tmp_path / f"{n}.npz")]
-        done = subprocess.run([*command, kind], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, kind], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         with np.load(tmp_path / f"{n}.npz") as file:
             found.append(dict(file))
@@ -36,6 +36,6 @@ def test_same_forces_on_any_number_of_ranks(kind, tmp_path):
     scale = np.abs(one["gradient"]).max()
     assert scale > 0.5
     for other in others:
-        assert other["owned"].min() > 20 and other["owned"].sum() == one["owned"].sum()
+        assert other["owned"].min() > 5 and other["owned"].sum() == one["owned"].sum()
         assert np.abs(other["gradient"] - one["gradient"]).max() < RELATIVE[kind] * scale
         assert np.isnan(one["energy"]) or np.isclose(other["energy"], one["energy"], rtol=1e-10)
