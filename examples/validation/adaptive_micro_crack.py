@@ -38,7 +38,11 @@ LAST = 0.0003
 
 REFINED = {
     "P1 refined": ["adaptivity.quadratic=false"],
-    "P1 refined, 40 Å": ["adaptivity.quadratic=false", "domain.radius=40 angstrom"],
+    "P1 refined, 40 Å": [
+        "adaptivity.quadratic=false",
+        "adaptivity.bulk=0.22",
+        "domain.radius=40 angstrom",
+    ],
     "P2 refined": ["mesh.degree=2"],
 }
 GRADED = {"P1 graded": ["mesh.coarseness=1.25"], "P2 graded": ["mesh.degree=2"]}
