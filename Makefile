@@ -9,11 +9,11 @@ run := environment/run
 demo: ## the main job: a crack in tungsten, MACE atoms in finite elements, on two ranks
 	$(run) mpirun -n 2 msolve solver_configs/crack.yaml
 
-test: ## the tests that take seconds
-	$(run) python -m pytest
+test: ## the tests that take seconds, on two cores
+	$(run) python -m pytest -n 2 --dist loadfile
 
 test-newest: ## the same with the newest DOLFINx, in a private root of Debian's unstable suite
-	MSOLVE_SUITE=sid $(run) python -m pytest
+	MSOLVE_SUITE=sid $(run) python -m pytest -n 2 --dist loadfile
 
 test-models: ## the tests of machine-learned models, in each environment that holds some of their packages
 	$(run) python -m pytest -m models

@@ -26,9 +26,8 @@ from scipy.sparse.linalg import lsmr, splu
 
 from msolve.assemble import Assembly, full_atomistic
 from msolve.build import Setup, build, build_mesh, set_up
-from msolve.compare import Comparison, compare, lift_to, unknowns_of
+from msolve.compare import Comparison, bonds, compare, lift_to, unknowns_of
 from msolve.config import load_case
-from msolve.crystal import nearest_neighbour_bonds
 from msolve.kinematics import interpolation_matrix
 from msolve.methods import Solved, solve
 from msolve.solvers import Report, Settings, minimise
@@ -142,18 +141,26 @@ def error_of(coupled: Coupled, reference: Reference, rim: float, tip_radius: flo
 
 
 def best_approximation(setup: Setup, assembly: Assembly, reference: Reference, rim: float) -> float:
-    """Smallest relative H1 error that any state of the trial space has: a bound for every method on it.
+    """The smallest error relative to the norm of the corrector; bodies without a crack only."""
+    full = reference.full
+    i, j = bonds(full)
+    inside = setup.body.shape.distance(full.X) < -rim
+    kept = inside[i] & inside[j]
+    corrector = _corrector(reference)
+    size = float(np.linalg.norm(corrector[i[kept]] - corrector[j[kept]]))
+    return best_error(setup, assembly, reference, rim) / size
 
-    Least squares over the same bonds that ``compare`` sums over; bodies without a crack only.
+
+def best_error(setup: Setup, assembly: Assembly, reference: Reference, rim: float) -> float:
+    """Smallest H1 error that any state of the trial space has [Å]: a bound for every method on it.
+
+    Least squares over the same bonds that ``compare`` sums over.
     """
     full, t = reference.full, reference.t
     zero = assembly.problem.kinematics.unknowns.vector()
     solution = full.problem.gather(reference.z, t)
     missing = solution - lift_to(assembly, zero, t, full)
-    crystal = setup.body.crystal
-    i, j, _ = nearest_neighbour_bonds(
-        full.X, setup.body.period, 1.05 * crystal.nearest_neighbour_distance
-    )
+    i, j = bonds(full)
     inside = setup.body.shape.distance(full.X) < -rim
     kept = np.flatnonzero(inside[i] & inside[j])
     rows = np.arange(len(kept))
@@ -172,7 +179,7 @@ def best_approximation(setup: Setup, assembly: Assembly, reference: Reference, r
         shift = 1e-12 * normal.diagonal().max()
         normal = normal + shift * sparse.identity(normal.shape[0], format="csc")
         z = splu(normal).solve(A.T @ right)
-    return float(np.linalg.norm(right - A @ z) / np.linalg.norm(difference @ _corrector(reference)))
+    return float(np.linalg.norm(right - A @ z))
 
 
 def _by_iteration(A: sparse.csr_matrix, right: Array) -> Array:

@@ -24,8 +24,10 @@ from msolve.continuum.space import build_space
 from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_terms
 from msolve.crystal import OrientedCrystal, Sites
 from msolve.errors import CaseError
+from msolve.handshake.flanks import FlankLine, Flanks
+from msolve.handshake.operator import FlankModel
 from msolve.handshake.shifts import InnerShifts, ShiftLaw
-from msolve.handshake.slab import Slab, half_layer_factor
+from msolve.handshake.slab import Slab, half_layers
 from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.loading import Scene, loads_on
@@ -63,6 +65,7 @@ class Body:
         crack: Whether the body is cut along x1 < 0, x2 = 0.
         half_gap: Distance from the crack plane to the layers beside it [Å].
         slab: Slab handshake for the flanks, or ``None``.
+        learned: Learned handshake on top of the slab, or ``None``.
         components: Displacement components, 2 for purely planar crystals.
         gdim: Dimension of the mesh: 2, periodic along the front, or 3.
         loads: What acts on the named parts of the mesh, instead of the far field on its outer boundary.
@@ -82,6 +85,7 @@ class Body:
     crack: bool = False
     half_gap: float = 0.0
     slab: Slab | None = None
+    learned: FlankModel | None = None
     components: int = 3
     gdim: int = 2
     loads: BoundaryLoads | None = None
@@ -139,8 +143,12 @@ class Body:
         """Surface relaxation of the flanks, shape ``(n, 3)`` [Å]."""
         if self.slab is None:
             return np.zeros_like(X)
-        taper = 3 * self.crystal.nearest_neighbour_distance
-        return self.slab.profile(X, tip=0.0, taper=taper)
+        return self.slab.profile(X, tip=0.0, taper=self.taper)
+
+    @property
+    def taper(self) -> float:
+        """Length over which the relaxation of the flanks fades in behind the tip [Å]."""
+        return 3 * self.crystal.nearest_neighbour_distance
 
     def inner_shifts(self, atoms: Sites) -> InnerShifts | None:
         """How the sublattices of some atoms of the body shift, if there are several and the law knows."""
@@ -233,7 +241,10 @@ def couple(
     )
     pools = body.pools
     law = body.material if pools is None else PooledLaw(body.material, pools.comm)
-    stored = StoredEnergy(space, law, _half_layers(body, space.cell_vertices()))
+    beyond = None
+    if body.slab is not None:
+        beyond = half_layers(space.cell_vertices(), body.half_gap, 0.0)
+    stored = StoredEnergy(space, law, beyond)
     blend = Blend(
         atoms=regions.beta(X),
         nodes=regions.beta(space.nodes()),
@@ -264,7 +275,10 @@ def couple(
     )
     blend = replace(blend, straight=kinematics.straight)
     placement = _place(body, atoms, free, _loose(kinematics, free), acting.prescribed)
-    placement = replace(placement, boundary=acting.boundary)
+    flanks = None
+    if body.learned is not None:
+        flanks = Flanks(body.learned, degree, FlankLine.of(space, body.half_gap), body.taper)
+    placement = replace(placement, boundary=acting.boundary, flanks=flanks)
     forces = (*force_terms(patch, stored, blend), *acting.force_loads)
     # A black box has no site energies to blend; its forces are all there is.
     terms = forces
@@ -410,16 +424,6 @@ def select_patch(
     sites = within(every.positions, every.positions[free], margin, gdim)
     kept = within(every.positions, every.positions[sites], margin, gdim)
     return every.select(kept), free[kept], sites[kept]
-
-
-def _half_layers(body: Body, vertices: Array) -> Array | None:
-    if body.slab is None:
-        return None
-    edges = vertices[:, 1:] - vertices[:, :1]
-    gdim = vertices.shape[2]
-    thickness = body.crystal.period if gdim == 2 else 1.0
-    volume = np.abs(np.linalg.det(edges)) * thickness / (2 if gdim == 2 else 6)
-    return half_layer_factor(vertices, volume, body.half_gap, 0.0, thickness)
 
 
 def _loose(kinematics: Kinematics, free: BoolArray) -> BoolArray:

@@ -36,7 +36,7 @@ DONE, BUG, BAD_INPUT, NOT_CONVERGED, NOT_WRITTEN = 0, 1, 2, 3, 4
 PATIENCE = 5.0
 """How long a failing rank waits for the others to fail as well before it ends them [s]."""
 
-TRAINED = ("potential", "law")
+TRAINED = ("potential", "law", "handshake")
 
 VERBS = ("check", "restart", "info", "train")
 
@@ -44,7 +44,8 @@ USAGE = """msolve [check] CASE.yaml [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
        msolve restart DIR [CASE.yaml] [--set KEY.PATH=VALUE ...] [--petsc OPTIONS]
        msolve info FILE_OR_FOLDER
        msolve train potential TRAINING.yaml [--set KEY.PATH=VALUE ...]
-       msolve train law TRAINING.yaml [--set KEY.PATH=VALUE ...]"""
+       msolve train law TRAINING.yaml [--set KEY.PATH=VALUE ...]
+       msolve train handshake TRAINING.yaml [--set KEY.PATH=VALUE ...]"""
 
 
 class UsageError(Exception):
@@ -100,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         "'msolve restart DIR' goes on with an interrupted run, or with more load steps. 'msolve info' "
         "says what a file or an output folder is. 'msolve train potential' makes a potential from a "
         "reference, 'msolve train law' a fast law of a potential's crystal for the "
-        "mesh. Start msolve under mpirun to use several ranks. All keys: docs/input-reference.md.",
+        "mesh, 'msolve train handshake' what tells the mesh of a crack's flanks. Start msolve under "
+        "mpirun to use several ranks. All keys: docs/input-reference.md.",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="input file, folder or file")
     parser.add_argument(
@@ -126,9 +128,7 @@ def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     verb, names = (words[0], words[1:]) if words and words[0] in VERBS else ("run", words)
     if verb == "train":
         if not names or names[0] not in TRAINED:
-            raise UsageError(
-                f"name what to train: msolve train {' or '.join(TRAINED)} TRAINING.yaml"
-            )
+            raise UsageError(f"name what to train: msolve train {'|'.join(TRAINED)} TRAINING.yaml")
         verb, names = f"train {names[0]}", names[1:]
     if not names:
         wanted = {
@@ -136,6 +136,7 @@ def _verb(words: Sequence[str]) -> tuple[str, Sequence[str]]:
             "info": "a file or an output folder",
             "train potential": "the input of the training",
             "train law": "the input of the training",
+            "train handshake": "the input of the training",
         }
         raise UsageError(f"name {wanted.get(verb, 'an input file')}")
     if len(names) > (2 if verb == "restart" else 1):
@@ -171,7 +172,9 @@ def _work(
     import msolve.run as run
 
     if verb == "check":
-        report = run.check_case(case, comm)
+        from msolve.check import check_case
+
+        report = check_case(case, comm)
         if comm.rank == 0:
             print(report, flush=True)
         return DONE
@@ -193,23 +196,33 @@ def _inform(path: Path, comm: MPI.Intracomm) -> int:
 
 
 def _train(what: str, path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> int:
-    from msolve.config import LawTraining, load_law_training, load_training
+    from msolve.config import (
+        HandshakeTraining,
+        LawTraining,
+        Training,
+        load_handshake_training,
+        load_law_training,
+        load_training,
+    )
     from msolve.errors import UnsupportedError
     from msolve.parallel import all_or_none
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _interrupt)
     with all_or_none(comm, "reading the input"):
-        given = (load_law_training if what == "law" else load_training)(path, overrides)
+        readers = {"law": load_law_training, "handshake": load_handshake_training}
+        given = readers.get(what, load_training)(path, overrides)
     if comm.size > 1:
         raise UnsupportedError(
             f"msolve train works on one rank, started on {comm.size}; start it without mpirun"
         )
-    from msolve.train import train_law, train_potential
+    from msolve.train import train_handshake, train_law, train_potential
 
-    if isinstance(given, LawTraining):
+    if isinstance(given, HandshakeTraining):
+        train_handshake(given)
+    elif isinstance(given, LawTraining):
         train_law(given)
-    else:
+    elif isinstance(given, Training):
         train_potential(given)
     return DONE
 

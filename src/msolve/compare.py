@@ -101,6 +101,8 @@ class Lifting:
         self, coupled: Assembly, X: Array, body: BoolArray, inner: InnerShifts | None
     ) -> None:
         self._coupled, self._X, self._inner = coupled, X, inner
+        flanks = coupled.problem.placement.flanks
+        self._flanks = None if flanks is None else flanks.lift(X)
         kinematics = coupled.problem.kinematics
         comm, space = kinematics.unknowns.comm, kinematics.space
         assert space is not None
@@ -133,6 +135,8 @@ class Lifting:
         if body.far_field is not body.predictor:
             y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
         y += self._shifts(z, t)
+        if self._flanks is not None:
+            y[self._flanks.atoms] += self._flanks.at(problem.flank_line(z, t))
         y[self.same] = problem.gather(z, t)[self.twin]
         return y
 
@@ -217,10 +221,15 @@ def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> P
     counts = np.cumsum([0, *comm.allgather(len(mine))])
     nodes = np.concatenate(comm.allgather(mine))
     # Nodes see no relaxed surface: those on atoms move as these do, less where they rest.
-    bare = replace(before, body=replace(before.body, slab=None))
+    resting = replace(before.problem.placement, flanks=None)
+    bare = replace(
+        before,
+        body=replace(before.body, slab=None),
+        problem=replace(before.problem, placement=resting, _cache={}),
+    )
     lifting = Lifting(bare, nodes, np.ones(len(nodes), dtype=bool), None)
     whole = lifting(z, t) - nodes - before.body.predictor.displacement(nodes, t)
-    moved = before.problem.gather(z, t) - before.problem.gather(0.0 * z, t)
+    moved = bare.problem.gather(z, t) - bare.problem.gather(0.0 * z, t)
     whole[lifting.same] = moved[lifting.twin]
     corrector = whole[counts[comm.rank] : counts[comm.rank + 1]]
     corrector -= problem.node_base(t)[: space.n_owned_nodes]

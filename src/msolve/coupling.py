@@ -19,6 +19,7 @@ import numpy.typing as npt
 from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
 from msolve.continuum.form import WeakForm
+from msolve.handshake.flanks import FlankState
 from msolve.handshake.shifts import ShiftState
 
 Array = npt.NDArray[np.float64]
@@ -33,10 +34,11 @@ class Snapshot:
     Attributes:
         positions: Positions of the patch's local atoms, shape ``(n_atoms, 3)`` [Å].
         nodes: Corrector at the local mesh nodes, shape ``(n_nodes, 3)`` [Å].
-        background: Gradient of the predictor at the quadrature points, shape ``(n_cells, n_q, 3, 3)``.
+        background: Gradient of the predictor at the quadrature points, shape ``(n_rows, n_q, 3, 3)``.
         load: Load parameter.
         carried: Inner shifts of the atoms that the mesh carries, contained in ``positions``; ``None`` in crystals
             of one atom per cell.
+        flanks: What a learned handshake adds at crack flanks, contained in ``positions``; ``None`` without.
     """
 
     positions: Array
@@ -44,6 +46,7 @@ class Snapshot:
     background: Array
     load: float = 0.0
     carried: ShiftState | None = None
+    flanks: FlankState | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class DensityTerm:
 
     Attributes:
         stored: Stored energy of the mesh.
-        weight: Weight of each quadrature point, shape ``(n_cells, n_q)``.
+        weight: Weight of each quadrature point, shape ``(n_rows, n_q)``.
         rows: Factor on the gradient at each local node, shape ``(n_nodes,)``; makes the term non-conservative.
         straight: Nodes that stay halfway between two others, with these, shape ``(n, 3)``. Their gradient is
             handed to the two before any factor: that of a kink at the edge cancels there, and only there.
@@ -243,7 +246,7 @@ class Blend:
     Attributes:
         atoms: β at each atom, shape ``(n_atoms,)``.
         nodes: β at each local node, shape ``(n_nodes,)``.
-        points: β at each quadrature point, shape ``(n_cells, n_q)``.
+        points: β at each quadrature point, shape ``(n_rows, n_q)``.
         force_sites: Sites whose energies enter the force on an atom with β < 1, shape ``(n_atoms,)``, bool.
         straight: Nodes that stay halfway between two others, with these, shape ``(n, 3)``.
     """
@@ -272,8 +275,7 @@ def force_terms(patch: Patch, stored: StoredEnergy, blend: Blend) -> tuple[Term,
         quasicontinuum method", Comput. Methods Appl. Mech. Engrg. 268, 763 (2014).
     """
     # A row of β ∘ ∇E_c with β > 0 needs every cell around its node, also those where β vanishes inside.
-    cell_nodes = stored.space.cell_nodes()
-    active = np.asarray((blend.nodes[cell_nodes] > 0).any(axis=1))
+    active = np.asarray((blend.nodes[stored.nodes] > 0).any(axis=1))
     weight = np.broadcast_to(active[:, None].astype(float), blend.points.shape)
     return (
         SiteTerm(patch, blend.force_sites.astype(float), rows=1 - blend.atoms),

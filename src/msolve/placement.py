@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from msolve.handshake.flanks import Flanks
 from msolve.handshake.shifts import InnerShifts
 
 Array = npt.NDArray[np.float64]
@@ -47,6 +48,7 @@ class Placement:
             ``None`` takes that of the prescribed nodes from the far field.
         inner: Inner shifts of a crystal of several atoms per cell; ``None`` for one.
         free: Atoms that are unknowns, shape ``(n,)``, bool; needed with ``inner``.
+        flanks: What a learned handshake adds to the relaxation as the flanks deform.
     """
 
     X: Array
@@ -58,6 +60,7 @@ class Placement:
     boundary: Callable[[float], Array] | None = None
     inner: InnerShifts | None = None
     free: npt.NDArray[np.bool_] | None = None
+    flanks: Flanks | None = None
 
     def resting_shifts(self, t: float) -> Array:
         """Inner shifts of all atoms that the mesh does not carry, shape ``(n, 3)`` [Å].

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -21,67 +22,13 @@ from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
 from msolve.coupling import Contribution, Snapshot, Term
 from msolve.errors import ConvergenceError
+from msolve.handshake.flanks import FlankLift, FlankState
 from msolve.handshake.shifts import CarriedRows, CarriedShifts, ShiftState
 from msolve.kinematics import Kinematics
+from msolve.lift import Lift
 from msolve.placement import Placement, turned
 
 Array = npt.NDArray[np.float64]
-
-
-class _Lift:
-    """Rows of the lifts for the patch's current local atoms; rebuilt when the patch is."""
-
-    def __init__(self, kinematics: Kinematics, patch: Patch, carried: CarriedShifts | None):
-        self.version = patch.version
-        self.local = patch.local.copy()
-        self.atoms = kinematics.atoms_of(self.local)
-        self._y = self.atoms.createVecLeft()
-        self.nodes = kinematics.nodes
-        self._v = (self.nodes or self.atoms).createVecLeft()
-        self.carried = None if carried is None else carried.rows(kinematics.atom_rows(), self.local)
-
-    def forward(self, z: PETSc.Vec) -> tuple[Array, Array]:
-        """Correctors of the local atoms and nodes. Collective."""
-        self.atoms.mult(z, self._y)
-        if self.nodes is None:
-            return self._y.array.reshape(-1, 3).copy(), np.zeros((0, 3))
-        self.nodes.mult(z, self._v)
-        return self._y.array.reshape(-1, 3).copy(), self._v.array.reshape(-1, 3).copy()
-
-    def along(self, v: PETSc.Vec, state: ShiftState | None) -> tuple[Array, Array, Array | None]:
-        """Change of the local atoms and nodes with the unknowns, and of F where shifts depend on it. Collective."""
-        atoms, nodes = self.forward(v)
-        if state is None:
-            return atoms, nodes, None
-        change = state.rows.gradient(v)
-        atoms[state.rows.place] += state.along(change)
-        return atoms, nodes, change
-
-    def reverse(
-        self,
-        parts: list[Contribution],
-        out: PETSc.Vec,
-        state: ShiftState | None = None,
-        by_F: Array | None = None,
-    ) -> Array:
-        """Add up gradients on the unknowns: the exact transpose of ``along``; gives that by the atoms. Collective.
-
-        ``by_F`` is what the shifts' own curvature adds.
-        """
-        self._y.array[:] = sum(
-            (p.on_atoms.ravel() for p in parts if p.on_atoms is not None), np.zeros(1)
-        )
-        self.atoms.multTranspose(self._y, out)
-        on_atoms: Array = self._y.array_r.reshape(-1, 3).copy()
-        if state is not None:
-            pushed = state.back(on_atoms)
-            state.rows.push(pushed if by_F is None else pushed + by_F, out)
-        if self.nodes is not None:
-            self._v.array[:] = sum(
-                (p.on_nodes.ravel() for p in parts if p.on_nodes is not None), np.zeros(1)
-            )
-            self.nodes.multTransposeAdd(self._v, out, out)
-        return on_atoms
 
 
 def _evaluated(terms: tuple[Term, ...], at: Snapshot) -> tuple[list[Contribution], str | None]:
@@ -167,10 +114,14 @@ class CoupledProblem:
         state = self._shift_state(z, t, lift.carried)
         if state is not None:
             y[state.rows.place] += state.shifts
+        flanks = None
+        if lift.flanks is not None:
+            flanks = self._flank_state(lift.flanks, base[1] + nodes, t)
+            y[lift.flanks.atoms] += lift.flanks.at(flanks.line)
         if self.patch.needs_rebuild(y):
             self._renew_lists(z, t)
             return self.snapshot(z, t)
-        return Snapshot(y, base[1] + nodes, base[2], t, state)
+        return Snapshot(y, base[1] + nodes, base[2], t, state, flanks)
 
     def _renew_lists(self, z: PETSc.Vec, t: float) -> None:
         everywhere = self.gather(z, t)
@@ -225,7 +176,7 @@ class CoupledProblem:
             gradient.array[:] = known[0].gradient
             return known[0].energy, None
         parts, failure = _evaluated(self.terms, at)
-        self._lift().reverse(parts, gradient, at.carried)
+        self._lift().reverse(parts, gradient, at)
         energy = sum(p.energy for p in parts)
         if failure is None and all(getattr(term, "repeatable", False) for term in self.terms):
             memory.insert(0, _Sum(self.terms, at, energy, gradient.array_r.copy()))
@@ -236,16 +187,21 @@ class CoupledProblem:
         """The map (v, out): out = derivative of the gradient at z applied to v. Collective."""
         at = self.snapshot(z, t)
         products = [term.linearise(at) for term in self.terms]
-        lift, idle, state = self._lift(), self.kinematics.unknowns.idle, at.carried
-        curvature = None
-        if state is not None and self.conservative:
+        lift, idle = self._lift(), self.kinematics.unknowns.idle
+        by_shifts, by_flanks = None, None
+        if (at.carried is not None and self.conservative) or at.flanks is not None:
             pulled = [p.on_atoms for p in _evaluated(self.terms, at)[0] if p.on_atoms is not None]
-            curvature = state.curvature(np.sum(pulled, axis=0))
+            on_atoms = np.sum(pulled, axis=0)
+            if at.carried is not None and self.conservative:
+                by_shifts = at.carried.curvature(on_atoms)
+            if at.flanks is not None:
+                by_flanks = at.flanks.curvature(on_atoms)
 
         def product(v: PETSc.Vec, out: PETSc.Vec) -> None:
-            atoms, nodes, change = lift.along(v, state)
-            bent = None if curvature is None or change is None else curvature(change)
-            lift.reverse([p(atoms, nodes) for p in products], out, state, bent)
+            atoms, nodes, change = lift.along(v, at)
+            by_F = None if by_shifts is None or change is None else by_shifts(change)
+            bent = None if by_flanks is None else partial(by_flanks, nodes)
+            lift.reverse([p(atoms, nodes) for p in products], out, at, by_F, bent)
             out.array[idle] = v.array_r[idle]
 
         return product
@@ -262,12 +218,36 @@ class CoupledProblem:
             state = self._shift_state(z, t, carried.rows(kinematics.atom_rows(), mine))
             assert state is not None
             moved[state.rows.place] += state.shifts
+        if self.placement.flanks is not None:
+            own = self.placement.flanks.lift(self.placement.X[mine])
+            moved[own.atoms] += own.at(self.flank_line(z, t))
         out = np.empty_like(self.placement.X)
         comm = kinematics.unknowns.comm
         for atoms, places in comm.allgather((mine, moved)):
             out[atoms] = places
         everything = np.arange(len(out))
         return out + self._atom_base(everything, t)
+
+    def flank_line(self, z: PETSc.Vec, t: float) -> Array:
+        """Deformed places of the mesh nodes on the flanks, the same on every rank, ``(m, 3)`` [Å]. Collective."""
+        space, owned = self.kinematics.space, self.kinematics.nodes_owned
+        assert space is not None and owned is not None
+        v = owned.createVecLeft()
+        owned.mult(z, v)
+        nodes = self.node_base(t)[: space.n_owned_nodes].copy()
+        nodes[:, : space.block] += v.array_r.reshape(-1, space.block)
+        return self._line_at(nodes, t)
+
+    def _line_at(self, nodes: Array, t: float) -> Array:
+        """The same from the correctors of the local nodes. Collective."""
+        place = self.placement
+        assert place.flanks is not None
+        line = place.flanks.line
+        return line.X + place.predictor.displacement(line.X, t) + line.gather(nodes)
+
+    def _flank_state(self, lift: FlankLift, nodes: Array, t: float) -> FlankState:
+        assert self.placement.flanks is not None
+        return FlankState(lift, self.placement.flanks.line, self._line_at(nodes, t))
 
     def carried_shifts(self, z: PETSc.Vec, t: float, rows: CarriedRows, X: Array) -> ShiftState:
         """Inner shifts of atoms that the mesh carries, at reference positions ``X (k, 3)`` [Å]. Collective.
@@ -306,14 +286,14 @@ class CoupledProblem:
             self._cache["carried"] = known
         return known
 
-    def _lift(self) -> _Lift:
+    def _lift(self) -> Lift:
         lift = self._cache.get("lift")
-        if not isinstance(lift, _Lift) or lift.version != self.patch.version:
-            lift = _Lift(self.kinematics, self.patch, self._carried())
+        if not isinstance(lift, Lift) or lift.version != self.patch.version:
+            lift = Lift(self.kinematics, self.patch, self._carried(), self.placement)
             self._cache["lift"] = lift
         return lift
 
-    def _base(self, t: float, lift: _Lift) -> tuple[Array, Array, Array]:
+    def _base(self, t: float, lift: Lift) -> tuple[Array, Array, Array]:
         key = (t, lift.version)
         cached = self._cache.get("base")
         if isinstance(cached, tuple) and cached[0] == key:

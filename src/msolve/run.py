@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from msolve.certified import Certifier
 from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.config import Case
 from msolve.goals import Goals, check_quantities, told
+from msolve.guarded import Rejected, judge, without
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
 from msolve.io.result import (
@@ -101,6 +102,10 @@ def run_case(
                 mesh = build_mesh(setup, comm) if state is None else state.mesh
         with log.phase("assembly"):
             assembly = build(setup, mesh, comm)
+        finished = () if state is None else state.steps
+        verdict = finished[-1].handshake if finished else None
+        if assembly.body.learned is not None and verdict is not None and not verdict["kept"]:
+            setup, assembly = without(setup, assembly)
         keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
         z = (
             assembly.problem.kinematics.unknowns.vector()
@@ -108,17 +113,25 @@ def run_case(
             else keeper.restore(state)
         )
         interrupted_before(comm, stop)
-        finished = () if state is None else state.steps
         recorder = Recorder(
             setup, assembly, mesh, directory, None if state is None else len(finished)
         )
         if state is not None and state.iterations == 0:
             keeper.between_steps(finished, z)
-        start = Start(z, finished, state is not None and state.iterations > 0)
+        start = Start(z, finished, state is not None and state.iterations > 0, verdict)
         if adapted is not None:
             recorder.rounds(adapted.views, adapted.label)
         history = None if adapted is None else adapted.history
-        return _solve_and_record(setup, assembly, start, recorder, keeper, log, history)
+        try:
+            return _solve_and_record(setup, assembly, start, recorder, keeper, log, history)
+        except Rejected as rejected:
+            log.say(str(rejected))
+            setup, assembly = without(setup, assembly)
+            begun = tuple(rejected.finished)
+            start = Start(z, begun, True, rejected.verdict.told())
+            keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
+            recorder = Recorder(setup, assembly, mesh, directory, len(begun))
+            return _solve_and_record(setup, assembly, start, recorder, keeper, log, history)
 
 
 def _settings(case: Case) -> Settings:
@@ -135,11 +148,13 @@ class Start:
         z: Unknowns.
         finished: Load steps that are done.
         inside: Whether ``z`` is an iterate of the next load step.
+        verdict: What the guard last said of the learned handshake.
     """
 
     z: PETSc.Vec
     finished: tuple[Step, ...]
     inside: bool
+    verdict: Mapping[str, Any] | None = None
 
 
 def _solve_and_record(
@@ -223,41 +238,6 @@ def _solve_and_record(
     return publish(steps, comparison, True)
 
 
-def check_case(case: Case, comm: MPI.Comm) -> str:
-    """Validate a case against its potential and mesh and tell how large it is; solves nothing. Collective."""
-    setup = set_up(case, comm)
-    check_quantities(setup)
-    mesh = build_mesh(setup, comm) if case.coupled else None
-    assembly = build(setup, mesh, comm)
-    full = FullModel(setup, assembly)
-    ModelError(setup, assembly, full, Goals(setup, assembly, full))
-    kinematics = assembly.problem.kinematics
-    atoms = int(assembly.evaluated.sum())
-    neighbours = len(setup.body.crystal.shell(setup.body.model.cutoff).vectors)
-    memory = _memory(
-        comm.size, atoms * neighbours, setup.body.model.layers, kinematics.unknowns.n_global
-    )
-    lines = [
-        f"{case.name}: valid",
-        f"  atoms     {int(assembly.free.sum())} free, {atoms} evaluated, {len(assembly.X)} in all",
-        f"  mesh      {kinematics.space.n_global_nodes if kinematics.space else 0} nodes",
-        f"  unknowns  {kinematics.unknowns.n_global}",
-        f"  memory    about {memory:.1f} GB on all ranks together",
-    ]
-    if setup.K_G is not None:
-        material = setup.material()
-        lines.append(
-            f"  K_G       {material['K_G']:.4f} MPa√m, surface energy {material['surface_energy']:.4f} J/m²"
-        )
-    return "\n".join(lines)
-
-
-def _memory(ranks: int, edges: int, layers: int, unknowns: int) -> float:
-    """Rough peak memory [GB]: programs, evaluated atoms' edges, unknowns (docs/benchmarks.md)."""
-    per_edge = 400.0 if layers == 1 else 20_000.0
-    return 0.6 * ranks + 1e-9 * (edges * per_edge + unknowns * 3_400.0)
-
-
 def _load_steps(
     setup: Setup,
     assembly: Assembly,
@@ -275,6 +255,7 @@ def _load_steps(
     case, z = setup.case, start.z
     steps, loads = list(start.finished), setup.loads
     fields: StepFields | None = None
+    verdict = start.verdict
     for step in steps:
         log.step(step)
     if steps:
@@ -290,6 +271,13 @@ def _load_steps(
         with log.phase("solve"):
             follow_boundary(assembly.problem, z, before, t, setup.body.C, assembly.preconditioner)
             solved = solve(assembly, case, z, t, settings)
+        if assembly.body.learned is not None:
+            with log.phase("guard"):
+                found = judge(setup, assembly, full, z, t, solved, settings, first=verdict is None)
+            if not found.kept:
+                raise Rejected(found, steps)
+            verdict = found.told()
+            log.say(found.line())
         eigenvalue = None
         if case.solver.stability:
             keeper.hold(z)
@@ -327,6 +315,7 @@ def _load_steps(
                 if numbers is None
                 else {name: goal.told() for name, goal in numbers.items()},
                 model_error=doubt,
+                handshake=verdict,
             )
         )
         log.step(steps[-1])

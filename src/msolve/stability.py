@@ -47,11 +47,12 @@ def unstable_cells(assembly: Assembly, z: PETSc.Vec, t: float, share: float) -> 
         return np.zeros((0, 2))
     at = problem.snapshot(z, t)
     active = assembly.blend_points.min(axis=1) > 0
+    active[space.n_cells :] = False
     F = stored.deformation(at.nodes, at.background, active)[:, 0]
     E = 0.5 * (np.swapaxes(F, 1, 2) @ F - np.eye(3))
     chosen = np.abs(E).max(axis=(1, 2)) > STRAINED
     law = assembly.body.material
-    middles = space.cell_vertices()[active].mean(axis=1)[:, :2]
+    middles = space.cell_vertices()[active[: space.n_cells]].mean(axis=1)[:, :2]
     lowest = acoustic_minimum(law.tangent(F[chosen]))
     rest = acoustic_minimum(law.tangent(np.eye(3)[None]))[0]
     weak = middles[chosen][lowest < share * rest]

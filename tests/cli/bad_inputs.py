@@ -925,6 +925,38 @@ def _packages() -> Iterator[Bad]:
     )  # fmt: skip
 
 
+def _handshakes() -> Iterator[Bad]:
+    group = "Learned handshakes"
+    ours = ROOT / "solver_configs/potentials/w_handshake/w_handshake.pt"
+    key = "coupling.handshake.model"
+
+    def asks(**more: Any) -> dict[str, Any]:
+        return {**CRACK, "coupling.handshake": {"kind": "learned", "model": "w.pt"}, **more}
+
+    def copied(data: bytes | None = None) -> Callable[[Path], None]:
+        return lambda folder: (folder / "w.pt").write_bytes(data or ours.read_bytes()) and None
+
+    bare = {**CRACK, "coupling.handshake": {"kind": "learned"}}
+    yield Bad(group, "no model", key, bare)
+    yield Bad(group, "a model that is not there", key, asks())
+    yield Bad(
+        group, "a file of something else", "holds no learned handshake", asks(), files=copied(b"?")
+    )
+    yield Bad(
+        group, "a model that is cut off", "holds no learned handshake", asks(),
+        files=copied(ours.read_bytes()[:2000]),
+    )  # fmt: skip
+    yield Bad(group, "a model of another crystal", "does not belong", asks(), files=copied())
+    yield Bad(
+        group, "a model without a crack", "slab would do", files=copied(),
+        changes={"coupling.handshake": {"kind": "learned", "model": "w.pt"}},
+    )  # fmt: skip
+    yield Bad(
+        group, "a model beside the slab", key, files=copied(),
+        changes={**CRACK, "coupling.handshake": {"kind": "slab", "model": "w.pt"}},
+    )  # fmt: skip
+
+
 def _laws() -> Iterator[Bad]:
     group = "Learned laws"
     ours = "solver_configs/potentials/w_mace/w_mace.law"
@@ -1116,6 +1148,9 @@ def _training() -> Iterator[Bad]:
         "name what to train",
         words=("train", "DECK"),
     )
+    shake = ("train", "handshake", "DECK")
+    yield Bad(group, "a deck as the training of a handshake", "the input of a run", words=shake)
+    yield Bad(group, "a handshake of no deck", "deck", {}, words=shake, base={"seed": 1})
     law = ("train", "law", "DECK")
     yield Bad(group, "no training of a law named", "name the input", words=law[:2])
     yield Bad(group, "a deck as the training of a law", "the input of a run", words=law)
@@ -1178,6 +1213,7 @@ CASES = tuple(
         _models,
         _packages,
         _numbers,
+        _handshakes,
         _laws,
         _meshes,
         _restarts,

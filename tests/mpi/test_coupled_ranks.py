@@ -293,3 +293,25 @@ def test_the_potentials_own_error_is_the_same_on_any_number_of_ranks(tmp_path):
             assert other[key] == pytest.approx(one[key], rel=1e-5), key
         size = other["quantities"]["displacement"]["size"]
         assert size == pytest.approx(one["quantities"]["displacement"]["size"], rel=1e-4)
+
+
+@pytest.mark.parametrize("ranks", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
+def test_a_learned_handshake_gives_the_same_on_several_ranks(ranks, tmp_path):
+    given = {
+        "domain.radius": "50 angstrom",
+        "regions.core_radius": "9 angstrom",
+        "regions.blend": "8 angstrom",
+        "load.K": "1.05 K_G",
+        "solver.stability": "false",
+        "coupling.max_corrections": "20",
+        "coupling.handshake.guard": "range",
+        "compare.atomistic": "false",
+        "estimate.kind": "none",
+    }
+    one, more = (run(n, tmp_path / str(n), "crack_handshake", **given) for n in (1, ranks))
+    steps = [result["steps"][0] for result in (one[0], more[0])]
+    assert all(step["handshake"]["kept"] for step in steps)
+    assert steps[1]["energy"] == pytest.approx(steps[0]["energy"], rel=ENERGY)
+    assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
+    reach = [step["handshake"]["reach"] for step in steps]
+    assert reach[1] == pytest.approx(reach[0], rel=1e-6)

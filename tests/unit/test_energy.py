@@ -12,34 +12,37 @@ import pytest
 import bodies
 from msolve.continuum.energy import StoredEnergy
 from msolve.continuum.space import build_space
-from msolve.io.meshes import disc_mesh
+from msolve.handshake.slab import half_layers
+from msolve.io.meshes import Slit, disc_mesh
 from msolve.regions import Ball
 from msolve.testing import check_material
 
 THICKNESS = 3.14
+GAP = 1.0
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["P1", "P2"])
 def disc(request):
-    """A small disc of a crystal with smooth derivatives in a state off equilibrium, with weights and volume factors."""
-    rng = np.random.default_rng(4)
-    mesh = disc_mesh(14.0, spacing=4.0, zones=(Ball((0.0, 0.0, 0.0), 10.0),))
+    """A small disc of a crystal with smooth derivatives in a state off equilibrium, with a flank, and weights."""
+    rng = np.random.default_rng(8)
+    mesh = disc_mesh(14.0, spacing=4.0, zones=(Ball((0.0, 0.0, 0.0), 10.0),), slit=Slit(0.0, GAP))
     space = build_space(
         MPI.COMM_SELF, mesh.points, mesh.cells, mesh.node_tags,
         thickness=THICKNESS, degree=request.param,
     )  # fmt: skip
     _, law, C = bodies.bulk(bodies.toy())
-    factor = rng.uniform(1.0, 1.5, space.n_cells)
-    stored = StoredEnergy(space, law, factor)
+    beyond = half_layers(space.cell_vertices(), GAP, 0.0)
+    assert len(beyond.cells) > 4
+    stored = StoredEnergy(space, law, beyond)
     shape = stored.points.shape[:2]
     weight = rng.uniform(0.2, 1.0, shape) * (rng.random(shape[0]) < 0.8)[:, None]
     return SimpleNamespace(
         space=space,
         stored=stored,
-        factor=factor,
+        beyond=beyond,
         C=C,
         weight=weight,
-        u=rng.normal(scale=0.05, size=(space.n_local_nodes, 3)),
+        u=rng.normal(scale=0.03, size=(space.n_local_nodes, 3)),
         background=np.broadcast_to(bodies.deformation(rng) - np.eye(3), (*shape, 3, 3)).copy(),
         direction=rng.normal(size=(space.n_local_nodes, 3)),
     )
@@ -85,7 +88,7 @@ def test_energy_of_a_homogeneous_state_is_density_times_weighted_volume(disc):
     W = disc.stored.material.energy_density(F[None])[0][0]
     vertices = disc.space.cell_vertices()
     area = np.abs(np.linalg.det(vertices[:, 1:] - vertices[:, :1])) / 2
-    volume = disc.factor * area * THICKNESS
+    volume = np.concatenate([area, disc.beyond.volume]) * THICKNESS
     # All points of a cell have the same share of it, for the rules in use.
     expected = W * np.sum(volume * disc.weight.mean(axis=1))
     energy, _ = disc.stored.evaluate(np.zeros_like(disc.u), disc.background, disc.weight)
@@ -97,7 +100,7 @@ def test_energy_of_a_homogeneous_state_is_density_times_weighted_volume(disc):
 
 
 def test_cells_without_weight_are_left_out(disc):
-    weight = disc.weight * (np.arange(disc.space.n_cells) % 2)[:, None]
+    weight = disc.weight * (np.arange(len(disc.weight)) % 2)[:, None]
     inside_out = disc.background.copy()
     inside_out[~weight.any(axis=1)] = -5 * np.eye(3)
     expected = disc.stored.evaluate(disc.u, disc.background, weight)
@@ -107,7 +110,7 @@ def test_cells_without_weight_are_left_out(disc):
 
 
 def test_the_law_of_the_crystal_is_a_law():
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(8)
     F = np.eye(3) + rng.uniform(-0.03, 0.03, size=(4, 3, 3))
     check_material(bodies.bulk(bodies.eam4())[1], F, rng)
 
@@ -128,10 +131,10 @@ def test_a_wrong_stress_is_found():
 
 
 def test_cells_known_in_a_state_are_not_evaluated_again(disc):
-    part = np.where(np.arange(disc.space.n_cells)[:, None] % 2, disc.weight, 0.0)
-    fresh = StoredEnergy(disc.space, disc.stored.material, disc.factor)
+    part = np.where(np.arange(len(disc.weight))[:, None] % 2, disc.weight, 0.0)
+    fresh = StoredEnergy(disc.space, disc.stored.material, disc.beyond)
     expected = fresh.evaluate(disc.u, disc.background, disc.weight)
-    again = StoredEnergy(disc.space, disc.stored.material, disc.factor)
+    again = StoredEnergy(disc.space, disc.stored.material, disc.beyond)
     again.evaluate(disc.u + 0.01, disc.background, part)
     again.evaluate(disc.u, disc.background, part)
     clock = again.material.clock

@@ -7,7 +7,7 @@ import pytest
 
 import bodies
 from msolve.errors import CaseError
-from msolve.handshake.slab import half_layer_factor
+from msolve.handshake.slab import half_layers
 
 CUBE_FACE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
@@ -56,28 +56,37 @@ def test_sites_of_another_lattice_are_refused():
         slab.profile(np.array([[-10.0, slab.half_gap + 0.3, 0.4]]), tip=0.0, taper=8.0)
 
 
-def test_flank_cells_stand_for_the_half_layer_beyond_them():
-    gap, depth = 1.1, 3.0
+def test_half_layers_fill_the_gap_between_flank_and_crack_plane():
+    gap = 1.1
     vertices = np.array(
         [
             [[-4, gap], [-2, gap], [-3, 3]],  # an edge on the upper flank
             [[-4, -gap], [-3, -3], [-2, -gap]],  # on the lower one
             [[-4, gap], [-3, 3], [-5, 3]],  # touches with a vertex
             [[2, gap], [4, gap], [3, 3]],  # ahead of the tip
+            [[0, gap], [0, -gap], [2, 0]],  # the blunt end of the slit
         ],
         dtype=float,
     )
-    edges = vertices[:, 1:] - vertices[:, :1]
-    volume = np.abs(np.linalg.det(edges)) / 2 * depth
-    factor = half_layer_factor(vertices, volume, gap, 0.0, depth)
-    assert factor * volume - volume == pytest.approx([gap * 2 * depth, gap * 2 * depth, 0, 0])
+    found = half_layers(vertices, gap, 0.0)
+    assert sorted(found.cells) == [0, 1]
+    assert found.volume == pytest.approx([gap * 2, gap * 2])
+    for n in (1, 3):
+        X = found.points(n)[np.argsort(found.cells)]
+        assert np.allclose(X[0, :, 1], gap / 2) and np.allclose(X[1, :, 1], -gap / 2)
+        assert X[..., 0].mean(axis=1) == pytest.approx(-3.0)
+    # Three points integrate cubic functions along the edge: the mean of x³ from -4 to -2 is -30.
+    assert np.mean(X[0, :, 0] ** 3) == pytest.approx(-30.0)
 
 
-def test_flank_facets_of_tetrahedra():
+def test_half_layers_of_tetrahedra():
     gap = 1.0
     vertices = np.array([[[-4, gap, 0], [-2, gap, 0], [-4, gap, 2], [-3, 4, 0]]], dtype=float)
-    factor = half_layer_factor(vertices, np.array([2.0]), gap, 0.0, 1.0)
-    assert factor == pytest.approx([1 + gap * 2.0 / 2.0])  # the facet's area is 2
+    found = half_layers(vertices, gap, 0.0)
+    assert found.volume == pytest.approx([gap * 2.0])  # the facet's area is 2
+    for n in (1, 4):
+        X = found.points(n)[0]
+        assert X.mean(axis=0) == pytest.approx([-10 / 3, gap / 2, 2 / 3])
 
 
 def test_relaxation_turns_with_the_opened_flanks():

@@ -10,11 +10,13 @@ from msolve.config.adaptivity import Adaptivity
 from msolve.config.case import Case
 from msolve.config.certificates import CertificateAsked
 from msolve.config.defects import Defect
+from msolve.config.handshakes import HandshakeTraining
 from msolve.config.laws import Continuum, LawTraining
 from msolve.config.loading import (
     case_from_dict,
     is_training,
     load_case,
+    load_handshake_training,
     load_law_training,
     load_training,
     training_from_dict,
@@ -107,6 +109,7 @@ __all__ = [
     "GapPotential",
     "GapTraining",
     "Handshake",
+    "HandshakeTraining",
     "HeldInput",
     "KFieldLoad",
     "KimPotential",
@@ -136,6 +139,7 @@ __all__ = [
     "case_from_dict",
     "is_training",
     "load_case",
+    "load_handshake_training",
     "load_law_training",
     "load_training",
     "names_of",

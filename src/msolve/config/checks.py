@@ -100,7 +100,7 @@ def _file_problems(case: Case) -> list[str]:
             f"coupling.method = {case.coupling.method}: blends site energies, and potential.kind = "
             f"{potential.kind} gives forces only; bqcf or atomistic would do"
         )
-    problems += _law_problems(case)
+    problems += [*_law_problems(case), *_handshake_problems(case)]
     if (case.coupled or case.domain is None) and mesh.kind == "file" and mesh.file is None:
         problems.append("mesh.file: missing; mesh.kind = file needs it")
     if mesh.kind != "file" and mesh.file is not None:
@@ -112,6 +112,26 @@ def _file_problems(case: Case) -> list[str]:
     elif case.domain is None and case.defect.kind == "crack":
         problems.append(
             "domain: missing; defect.kind = crack needs a disc, also in a mesh of yours"
+        )
+    return problems
+
+
+def _handshake_problems(case: Case) -> list[str]:
+    handshake, problems = case.coupling.handshake, []
+    if handshake.kind != "learned":
+        if handshake.model is not None:
+            problems.append(
+                f"coupling.handshake.model = {handshake.model}: needs coupling.handshake.kind = learned"
+            )
+        return problems
+    if handshake.model is None:
+        problems.append(
+            "coupling.handshake.model: missing; coupling.handshake.kind = learned needs it, msolve train handshake "
+            "makes one"
+        )
+    if case.defect.kind != "crack" or case.dimension != 2:
+        problems.append(
+            "coupling.handshake.kind = learned: is for the flanks of a crack in the plane; slab would do"
         )
     return problems
 

@@ -18,13 +18,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from msolve.config.case import Case
+from msolve.config.handshakes import HandshakeTraining
 from msolve.config.laws import LawTraining
 from msolve.config.problems import Problems
 from msolve.config.sections import Section
 from msolve.config.training import Training
 from msolve.errors import CaseError
 
-Input = TypeVar("Input", Case, Training, LawTraining)
+Input = TypeVar("Input", Case, Training, LawTraining, HandshakeTraining)
 
 _KINDS = {
     "bool": "true or false",
@@ -73,13 +74,23 @@ def load_law_training(path: str | Path, overrides: Sequence[str] = ()) -> LawTra
     return _validated(LawTraining, data, overrides, folder, source)
 
 
+def load_handshake_training(path: str | Path, overrides: Sequence[str] = ()) -> HandshakeTraining:
+    """Read the input of ``msolve train handshake``; arguments and errors as for :func:`load_case`."""
+    data = _mapping(path, "deck, specimens, operator")
+    if "load" in data:
+        problem = f"is the input of a run, not of a training; msolve {Path(path).name} runs it"
+        raise CaseError([problem], Path(path).name)
+    folder, source = Path(path).parent, Path(path).name
+    return _validated(HandshakeTraining, data, overrides, folder, source)
+
+
 def is_training(path: str | Path) -> bool:
     """Whether an input is that of a training; errors as for :func:`load_case`."""
     return _of_training(_mapping(path, "crystal, potential, domain, load"))
 
 
 def _of_training(data: Mapping[str, Any]) -> bool:
-    return ("data" in data or "law" in data) and "load" not in data
+    return any(key in data for key in ("data", "law", "deck")) and "load" not in data
 
 
 def _mapping(path: str | Path, keys: str) -> dict[str, Any]:

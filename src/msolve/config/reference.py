@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from msolve.config.case import Case
+from msolve.config.handshakes import HandshakeTraining
 from msolve.config.laws import LawTraining
 from msolve.config.loading import choices_of, sections_in
 from msolve.config.quantities import Accepts
@@ -49,6 +50,12 @@ _LAW = """\
 The input of `msolve train law TRAINING.yaml` ([how](howto-train.md#a-learned-cauchy-born-law)). The same rules hold.
 """
 
+_HANDSHAKE = """\
+# Training a handshake
+
+The input of `msolve train handshake TRAINING.yaml` ([how](handshake.md#training)). The same rules hold.
+"""
+
 _OF_A_DECK = "A potential, given as the section `potential` of a deck. Must be given."
 
 
@@ -66,6 +73,7 @@ def reference() -> str:
         parts += _sections(name, entry)
     parts += _training_page(_TRAINING, Training, "training", "reference")
     parts += _training_page(_LAW, LawTraining, "law", "potential")
+    parts += _training_page(_HANDSHAKE, HandshakeTraining, "handshake", "potential")
     return "\n".join(parts)
 
 

@@ -162,11 +162,28 @@ class Mesh(Section):
 class Handshake(Section):
     """What tells the finite elements about free surfaces."""
 
-    kind: Literal["slab", "none"] = Field(
+    kind: Literal["slab", "learned", "none"] = Field(
         default="slab",
         description="`slab`: relaxation and half layer of crack flanks, from a relaxed slab of the "
-        "potential; nothing to do without a crack. `none`: plain finite elements.",
+        "potential; nothing to do without a crack. `learned`: the relaxation follows the strain and the curvature of "
+        "the flanks as well, as `model` says. `none`: plain finite elements.",
     )
+    model: str | None = Field(
+        default=None,
+        description="Learned handshake (`*.pt`, made by `msolve train handshake`), relative to the input file; with "
+        "`kind: learned`.",
+    )
+    guard: Literal["estimate", "range"] = Field(
+        default="estimate",
+        description="What may reject a learned handshake, so that the run goes on with the slab: `range`, flanks "
+        "strained or bent more than in training; `estimate`, at the first load step also an estimated error above "
+        "that of the slab, which is solved as well.",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _exists(cls, model: str | None, info: ValidationInfo) -> str | None:
+        return existing_file(model, info)
 
 
 class Coupling(Section):

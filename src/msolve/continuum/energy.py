@@ -28,6 +28,24 @@ from msolve.continuum.space import SIMPLEX, DisplacementSpace
 Array = npt.NDArray[np.float64]
 
 
+class Beyond(Protocol):
+    """Material beyond the cells that moves as some of them do, continued."""
+
+    @property
+    def cells(self) -> npt.NDArray[np.int64]:
+        """Owned cell that each piece belongs to, shape ``(k,)``."""
+        ...
+
+    @property
+    def volume(self) -> Array:
+        """Volume of each piece, per unit length along the front in the plane, shape ``(k,)``."""
+        ...
+
+    def points(self, n: int) -> Array:
+        """``n`` points of equal weight in each piece, shape ``(k, n, 3)`` [Å]."""
+        ...
+
+
 class Material(Protocol):
     """A hyperelastic law, evaluated at many points at once.
 
@@ -57,30 +75,47 @@ class _Response:
 class StoredEnergy:
     """Assembles E_c and its derivatives on a displacement space.
 
+    What has a value per quadrature point has one row for each owned cell, and after these one for each piece of
+    material beyond them (the half layer at a crack flank), ``(n_rows, n_q, ...)``.
+
     Args:
         space: Displacement space.
         material: Law of the material.
-        volume_factor: Factor on the volume of each owned cell, shape ``(n_cells,)``; above one where the mesh
-            stands for more material than it covers (the half layer at a crack flank).
+        beyond: Material that the mesh stands for without covering it.
+
+    Attributes:
+        points: Quadrature points, shape ``(n_rows, n_q, 3)`` [Å].
+        volume: Their weights, shape ``(n_rows, n_q)`` [Å³].
+        nodes: Local nodes that move each row, shape ``(n_rows, nodes_per_cell)``.
     """
 
-    def __init__(
-        self, space: DisplacementSpace, material: Material, volume_factor: Array | None = None
-    ):
+    def __init__(self, space: DisplacementSpace, material: Material, beyond: Beyond | None = None):
         self.space = space
         self.material = material
-        self.points, weight, self._gradients = space.quadrature()
+        self.points, self.volume, self._gradients = space.quadrature()
         # With one point a cell, the predictor's gradient is its mean over the cell: what is integrated
         # against linear elements is then exact to the order of the finer rule, at a third of the cost.
         one = self.points.shape[1] == 1
         self._sampled = space.quadrature_points(2) if one else self.points
-        factor = np.ones(space.n_cells) if volume_factor is None else volume_factor
-        self.volume = weight * factor[:, None]  # (cells, q) [Å³]
-        self._nodes = space.cell_nodes()
+        self.nodes = space.cell_nodes()
+        self._has_beyond = beyond is not None
+        if beyond is not None:
+            self._add(beyond)
         self._forms = _Forms.of(space)
-        # The forms integrate with the mesh's own measure; what differs from it goes into the integrand.
-        self._scale = np.broadcast_to(factor[:, None] * space.thickness, weight.shape)
         self._last: _Response | None = None
+
+    def _add(self, beyond: Beyond) -> None:
+        """Append rows for what lies beyond the cells."""
+        (k,), n, cells = beyond.cells.shape, self.points.shape[1], beyond.cells
+        X = beyond.points(n)
+        own = self.space.gradients_at(np.repeat(cells, n), X.reshape(-1, 3))
+        share = np.repeat(beyond.volume[:, None] * self.space.thickness / n, n, axis=1)
+        self.points = np.concatenate([self.points, X])
+        self.volume = np.concatenate([self.volume, share])
+        self._gradients = np.concatenate([self._gradients, own.reshape(k, n, *own.shape[1:])])
+        more = beyond.points(self._sampled.shape[1])
+        self._sampled = np.concatenate([self._sampled, more])
+        self.nodes = np.concatenate([self.nodes, self.nodes[cells]])
 
     def of(self, material: Material) -> StoredEnergy:
         """The stored energy of the same mesh with another law."""
@@ -95,18 +130,18 @@ class StoredEnergy:
             field: The predictor's gradient or the blending function: points ``(n, 3)`` to ``(n, ...)``.
 
         Returns:
-            Shape ``(n_cells, n_q, ...)``.
+            Shape ``(n_rows, n_q, ...)``.
         """
-        n_cells, n_samples = self._sampled.shape[:2]
+        n_rows, n_samples = self._sampled.shape[:2]
         values = field(self._sampled.reshape(-1, 3))
-        sampled = values.reshape(n_cells, n_samples, *values.shape[1:])
+        sampled = values.reshape(n_rows, n_samples, *values.shape[1:])
         return sampled if n_samples == self.points.shape[1] else sampled.mean(axis=1, keepdims=True)
 
     def deformation(self, u: Array, background: Array, cells: npt.NDArray[np.bool_]) -> Array:
-        """F = I + ∇u_pred + ∇u on some cells, shape ``(k, n_q, 3, 3)``; ``u`` is ``(n_local_nodes, 3)`` [Å]."""
+        """F = I + ∇u_pred + ∇u on some rows, shape ``(k, n_q, 3, 3)``; ``u`` is ``(n_local_nodes, 3)`` [Å]."""
         F = background[cells] + np.eye(3)
         F[..., : self.space.gdim] += np.einsum(
-            "cqnx,cni->cqix", self._gradients[cells], u[self._nodes[cells]]
+            "cqnx,cni->cqix", self._gradients[cells], u[self.nodes[cells]]
         )
         return F
 
@@ -115,8 +150,8 @@ class StoredEnergy:
 
         Args:
             u: Corrector at the local nodes, shape ``(n_local_nodes, 3)`` [Å].
-            background: ∇u_pred at the quadrature points, shape ``(n_cells, n_q, 3, 3)``.
-            weight: Weight of each quadrature point, shape ``(n_cells, n_q)``; cells without any are not evaluated.
+            background: ∇u_pred at the quadrature points, shape ``(n_rows, n_q, 3, 3)``.
+            weight: Weight of each quadrature point, shape ``(n_rows, n_q)``; rows without any are not evaluated.
         """
         cells = np.asarray(weight.any(axis=1))
         W, P = self._response(u, background, cells)
@@ -147,8 +182,8 @@ class StoredEnergy:
 
     def stress(self, u: Array, background: Array) -> tuple[Array, Array]:
         """Deformation gradient and first Piola-Kirchhoff stress averaged over each cell, both ``(n_cells, 3, 3)``."""
-        every = np.ones(self.space.n_cells, dtype=bool)
-        F = self.deformation(u, background, every)
+        cells = np.arange(len(self.nodes)) < self.space.n_cells
+        F = self.deformation(u, background, cells)
         mean = np.average(F, axis=1)
         return mean, self.material.energy_density(mean)[1]
 
@@ -158,7 +193,7 @@ class StoredEnergy:
         F = self.deformation(u, background, cells)
         A = self.material.tangent(F.reshape(-1, 3, 3)).reshape(*F.shape[:2], 3, 3, 3, 3)
         A = np.ascontiguousarray(A[..., : self.space.gdim])
-        gradients, nodes = self._gradients[cells], self._nodes[cells]
+        gradients, nodes = self._gradients[cells], self.nodes[cells]
 
         def product(direction: Array) -> Array:
             dF = np.einsum("cqnx,cni->cqix", gradients, direction[nodes])
@@ -171,19 +206,46 @@ class StoredEnergy:
 
         Rows and columns are the degrees of freedom of the space; no boundary condition is applied.
         """
-        gdim, forms = self.space.gdim, self._forms
+        gdim, forms, n = self.space.gdim, self._forms, self.space.n_cells
         forms.law.value[...] = C[:, :gdim, :, :gdim].reshape(3 * gdim, 3 * gdim)
-        forms.weight.x.array[forms.points] = self._scale * weight
+        forms.weight.x.array[forms.points] = self.space.thickness * weight[:n]
         matrix = fem_petsc.assemble_matrix(forms.stiffness)
         matrix.assemble()
+        if self._has_beyond:
+            g = self._gradients[n:]
+            of_rows = np.einsum(
+                "cq,cqnJ,iJkL,cqmL->cnimk",
+                self.volume[n:] * weight[n:],
+                g,
+                C[:, :gdim, :, :gdim],
+                g,
+                optimize=True,
+            )
+            self._add_to(matrix, of_rows)
         return matrix
 
-    def _assemble(self, cells: npt.NDArray[np.bool_], P: Array, weight: Array) -> Array:
-        gdim, forms = self.space.gdim, self._forms
+    def _add_to(self, matrix: PETSc.Mat, of_rows: Array) -> None:
+        """Add matrices of the rows beyond the cells, ``(k, nodes, 3, nodes, 3)``, to one of the cells. Collective."""
+        nodes = self.space.global_nodes()[self.nodes[self.space.n_cells :]]
+        dofs = (3 * nodes[:, :, None] + np.arange(3)).reshape(len(nodes), 3 * nodes.shape[1])
+        rows = dofs.astype(PETSc.IntType)
+        values = of_rows.reshape(len(dofs), dofs.shape[1], dofs.shape[1])
+        # The cells have made room for them: these are sums over the same nodes.
+        matrix.setValuesRCV(rows, rows, values, PETSc.InsertMode.ADD_VALUES)
+        matrix.assemble()
+
+    def _assemble(self, rows: npt.NDArray[np.bool_], P: Array, weight: Array) -> Array:
+        gdim, forms, n = self.space.gdim, self._forms, self.space.n_cells
         stress = np.zeros((*weight.shape, 3, gdim))
-        stress[cells] = (self._scale[cells] * weight[cells])[..., None, None] * P[..., :gdim]
-        forms.stress.x.array.reshape(-1, 3 * gdim)[forms.points] = stress.reshape(*weight.shape, -1)
-        return np.array(fem.assemble_vector(forms.gradient).array).reshape(-1, 3)
+        stress[rows] = weight[rows][..., None, None] * P[..., :gdim]
+        flat = forms.stress.x.array.reshape(-1, 3 * gdim)
+        flat[forms.points] = self.space.thickness * stress[:n].reshape(*weight[:n].shape, -1)
+        out = np.array(fem.assemble_vector(forms.gradient).array).reshape(-1, 3)
+        beyond = np.einsum(
+            "cq,cqiJ,cqnJ->cni", self.volume[n:], stress[n:], self._gradients[n:], optimize=True
+        )
+        np.add.at(out, self.nodes[n:], beyond)
+        return out
 
 
 @dataclass(frozen=True)

@@ -185,11 +185,26 @@ class DisplacementSpace:
     def locate_gradients(self, X: Array) -> tuple[IntArray, IntArray, Array, Array]:
         """As :meth:`locate`, with gradients of the basis ``(m, nodes_per_cell, gdim)`` [1/Å] for weights."""
         point, cell, local, inside = self.find_cells(X)
-        table = scalar_element(self.gdim, self.degree).tabulate(1, np.clip(local, 0, 1))
+        gradients = self._gradients(cell, np.asarray(np.clip(local, 0, 1)))
+        return point, self.global_nodes()[self.cell_nodes()[cell]], gradients, inside
+
+    def gradients_at(self, cell: IntArray, X: Array) -> Array:
+        """Gradients of the basis of owned cells ``(m,)`` at ``X (m, 3)``, which may lie outside them.
+
+        Returns:
+            Shape ``(m, nodes_per_cell, gdim)`` [1/Å].
+        """
+        vertices = self.cell_vertices()[cell]
+        edges = np.swapaxes(vertices[:, 1:] - vertices[:, :1], 1, 2)
+        offset = X[:, : self.gdim] - vertices[:, 0]
+        local = np.linalg.solve(edges, offset[..., None])[..., 0] if len(cell) else offset
+        return self._gradients(cell, np.asarray(local))
+
+    def _gradients(self, cell: IntArray, local: Array) -> Array:
+        table = scalar_element(self.gdim, self.degree).tabulate(1, local)
         vertices = self.cell_vertices()[cell]
         inverse = np.linalg.inv(np.swapaxes(vertices[:, 1:] - vertices[:, :1], 1, 2))
-        gradients = np.einsum("rmn,mrx->mnx", table[1:, :, :, 0], inverse)
-        return point, self.global_nodes()[self.cell_nodes()[cell]], gradients, inside
+        return np.einsum("rmn,mrx->mnx", table[1:, :, :, 0], inverse)
 
     def find_cells(self, X: Array) -> tuple[IntArray, IntArray, Array, Array]:
         """Which owned cell of this rank holds each point. Rank-local.

@@ -125,36 +125,101 @@ def relax_slab(model: Potential, crystal: OrientedCrystal, origin: Array, depth:
     )
 
 
-def half_layer_factor(
-    vertices: Array, cell_volume: Array, half_gap: float, tip: float, thickness: float
-) -> Array:
-    """Factor on the volume of each mesh cell that makes up for the half layer beyond a flank.
-
-    A flank cell of volume V with a flank facet of area A stands for V + half_gap * A.
+def layers_below(slab: Slab, n: int) -> tuple[Array, Array]:
+    """The outermost layers of both flanks of a crack: the lower surface of the slab and its upper one.
 
     Args:
-        vertices: Vertices of the cells, shape ``(n_cells, gdim + 1, gdim)`` [Å].
-        cell_volume: Volume of each, shape ``(n_cells,)`` [Å³].
-        half_gap: Distance from the crack plane to the surface layer, half the missing layer's spacing [Å].
-        tip: x1 of the tip; only behind it is there a flank [Å].
-        thickness: Length along the front, in 2-D [Å].
+        slab: Relaxed slab.
+        n: Layers on each side.
 
     Returns:
-        Shape ``(n_cells,)``; 1 away from the flanks.
+        ``(depths, relaxation)``: below the surface layer ``(2, n)`` [Å], upper flank first, and what each layer is
+        displaced by, ``(2, n, 3)`` [Å].
+
+    Raises:
+        CaseError: Atoms of one layer relax differently; no displacement of the layer describes that.
     """
-    factor = np.ones(len(vertices))
+    depths, relaxation = [], []
+    for side in (1.0, -1.0):
+        plane = slab.half_gap if side > 0 else slab.thickness - slab.half_gap
+        depth = side * (slab.reference[:, 1] - plane)
+        levels = np.unique(depth.round(4))[:n]
+        rows = []
+        for level in levels:
+            u = slab.relaxation[np.abs(depth - level) < 1e-3]
+            if np.abs(u - u[0]).max() > 1e-4:
+                raise CaseError(
+                    [
+                        "crystal.orientation: the atoms of one layer of the flank relax differently; a learned "
+                        "handshake moves layers as a whole. kind: slab would do"
+                    ]
+                )
+            rows.append(u.mean(axis=0))
+        depths.append(levels)
+        relaxation.append(rows)
+    return np.array(depths), np.array(relaxation)
+
+
+@dataclass(frozen=True)
+class HalfLayers:
+    """The material between the outermost atoms of a flank and the crack plane, which no mesh cell covers.
+
+    Attributes:
+        cells: Mesh cell that each piece belongs to, shape ``(k,)``.
+        corners: Corners of its facet on the flank, shape ``(k, gdim, gdim)`` [Å].
+        half_gap: Thickness, the distance from the surface layer to the crack plane [Å].
+    """
+
+    cells: npt.NDArray[np.int64]
+    corners: Array
+    half_gap: float
+
+    @property
+    def volume(self) -> Array:
+        """Volume of each piece per unit length along the front in the plane, shape ``(k,)`` [Å² or Å³]."""
+        edges = self.corners[:, 1:] - self.corners[:, :1]
+        gram = np.linalg.det(edges @ np.swapaxes(edges, 1, 2))
+        simplices = 1 if self.corners.shape[2] == 2 else 2
+        return np.asarray(self.half_gap * np.sqrt(np.abs(gram)) / simplices)
+
+    def points(self, n: int) -> Array:
+        """``n`` points of equal weight halfway through each piece, shape ``(k, n, 3)`` [Å].
+
+        On an edge 1 or 3 (exact to third order), on a triangle 1 or 4 (the centroids of its four parts).
+        """
+        gdim = self.corners.shape[2]
+        shares: Array
+        if n == 1:
+            shares = np.full((1, gdim), 1 / gdim)
+        elif gdim == 2:
+            s = 0.5 + np.sqrt(0.125) * np.array([-1.0, 0.0, 1.0])
+            shares = np.column_stack([1 - s, s])
+        else:
+            shares = (np.vstack([np.eye(3), np.zeros((1, 3))]) + 1) / np.array([[4], [4], [4], [3]])
+        assert len(shares) == n
+        X = np.zeros((len(self.cells), n, 3))
+        X[..., :gdim] = shares @ self.corners
+        X[..., 1] -= np.sign(X[..., 1]) * self.half_gap / 2
+        return X
+
+
+def half_layers(vertices: Array, half_gap: float, tip: float) -> HalfLayers:
+    """The half layers beyond the flanks of a crack along x1 < ``tip``, x2 = 0.
+
+    Args:
+        vertices: Vertices of the mesh cells, shape ``(n_cells, gdim + 1, gdim)`` [Å].
+        half_gap: Distance from the crack plane to the surface layer, half the missing layer's spacing [Å].
+        tip: x1 of the tip; only behind it is there a flank [Å].
+    """
     gdim = vertices.shape[2]
-    on_flank = (np.abs(np.abs(vertices[..., 1]) - half_gap) < 1e-6) & (
-        vertices[..., 0] < tip + 1e-6
-    )
-    for k in range(gdim + 1):
-        # Facet opposite to vertex k.
-        facet = [v for v in range(gdim + 1) if v != k]
-        cells = np.flatnonzero(on_flank[:, facet].all(axis=1))
-        corners = vertices[cells][:, facet]
-        edges = corners[:, 1:] - corners[:, :1]
-        area = np.sqrt(np.abs(np.linalg.det(edges @ np.swapaxes(edges, 1, 2)))) / (
-            1 if gdim == 2 else 2
+    found, corners = [], []
+    for side in (1.0, -1.0):  # the end of a blunt slit has corners on both
+        on_flank = (np.abs(vertices[..., 1] - side * half_gap) < 1e-6) & (
+            vertices[..., 0] < tip + 1e-6
         )
-        factor[cells] += half_gap * area * (thickness if gdim == 2 else 1.0) / cell_volume[cells]
-    return factor
+        for k in range(gdim + 1):
+            facet = [v for v in range(gdim + 1) if v != k]  # opposite to vertex k
+            cells = np.flatnonzero(on_flank[:, facet].all(axis=1))
+            found.append(cells)
+            corners.append(vertices[cells][:, facet])
+    return HalfLayers(np.concatenate(found), np.concatenate(corners), half_gap)

@@ -59,6 +59,7 @@ class Step:
             ``msolve.certificate.numbers.Certificate``; ``None`` where it was not asked for or cannot be had.
         quantities: Numbers that were asked for, by name, see ``msolve.goals.Goal.told``; ``None`` where there are none.
         model_error: The potential's own error, see ``docs/outputs.md``; ``None`` where it was not asked for.
+        handshake: What the guard said of the learned handshake, see ``msolve.guarded.Verdict``; ``None`` without one.
         seconds: Wall time by phase.
         potential_seconds: Of these, what the potential took on the first rank: for ``"atoms"`` and for the
             Cauchy-Born law of the ``"continuum"``; the rest is msolve's own.
@@ -83,6 +84,7 @@ class Step:
     certificate: Mapping[str, Any] | None = None
     quantities: Mapping[str, Any] | None = None
     model_error: Mapping[str, Any] | None = None
+    handshake: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     potential_seconds: Mapping[str, float] = field(default_factory=dict)
     histories: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

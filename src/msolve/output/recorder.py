@@ -123,7 +123,8 @@ class Recorder:
             self._with_atoms.add(step)
         if self._writer is not None:
             assert self._assembly.problem.stored is not None
-            X = self._assembly.problem.stored.points.mean(axis=1)
+            stored = self._assembly.problem.stored
+            X = stored.points[: stored.space.n_cells].mean(axis=1)
             beta = self._setup.regions.beta(X)
             more = {}
             if local is not None:

@@ -35,7 +35,7 @@ from msolve.assemble import Assembly, Body
 from msolve.continuum.energy import Material
 from msolve.continuum.pooled import PooledLaw
 from msolve.errors import CaseError
-from msolve.handshake.slab import half_layer_factor
+from msolve.handshake.slab import half_layers
 from msolve.kinematics import clear_of_slits, project
 from msolve.loads import KField
 from msolve.parallel import all_or_none
@@ -119,7 +119,8 @@ class Ring:
         slope = np.einsum("mc,mcJ->mJ", q[triangles], hats)
         if body.crack:
             # The flanks stand for half a layer more than lies between the atoms.
-            area = area * half_layer_factor(place, area, body.half_gap, 0.0, 1.0)
+            beyond = half_layers(place, body.half_gap, 0.0)
+            np.add.at(area, beyond.cells, beyond.volume)
         return cls(first[columns.atoms[columns.start]][triangles], hats, area, slope)
 
     def share(self, comm: MPI.Comm) -> Ring:

@@ -121,6 +121,33 @@ def draw_law(path: Path, report: dict[str, Any]) -> None:
     _save(figure, path)
 
 
+def draw_handshake(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Draw the residual on the layers of each specimen, with the slab handshake and with the learned one."""
+    plt = _pyplot()
+    degrees = sorted({row["degree"] for row in rows})
+    figure, axes = plt.subplots(
+        1, len(degrees), figsize=(4.6 * len(degrees), 4.0), layout="constrained", squeeze=False
+    )
+    for axis, degree in zip(axes[0], degrees, strict=True):
+        own = [row for row in rows if row["degree"] == degree]
+        K = [row["K"] for row in own]
+        axis.semilogy(K, [r["slab"] for r in own], "s", color="0.6", label="slab")
+        for use, fill in (("training", "none"), ("validation", "#0072b2")):
+            chosen = [row for row in own if row["use"] == use]
+            axis.semilogy(
+                [r["K"] for r in chosen],
+                [r["learned"] for r in chosen],
+                "o",
+                color="#0072b2",
+                markerfacecolor=fill,
+                label=f"learned, {use}",
+            )
+        axis.set(xlabel="K over Griffith's value", title=f"Elements of degree {degree}")
+    axes[0][0].set_ylabel("residual on the layers, dual norm [√eV]")
+    axes[0][0].legend(frameon=False)
+    _save(figure, path)
+
+
 def _pyplot() -> Any:
     import matplotlib as mpl
 

@@ -1,0 +1,294 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""What a learned handshake is worth: cracks in tungsten with none, the slab, the learned one, and the oracle.
+
+Loads, radius, meshes and mixtures of modes are none that it was trained on; one more crack plane has a model of its
+own, trained here. The oracle is the best state that the unknowns can take with the slab's relaxation.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from common import (
+    COLOUR,
+    DECKS,
+    Coupled,
+    Reference,
+    Row,
+    as_row,
+    best_error,
+    canvas,
+    error_of,
+    prepare,
+    publish,
+    solve_coupled,
+    solve_full,
+    table,
+)
+from matplotlib.figure import Figure
+
+from msolve.against import FullModel
+from msolve.config import load_case, load_handshake_training
+from msolve.guarded import judge
+from msolve.solvers import Settings
+from msolve.train import train_handshake
+
+TOLERANCE, RIM, TIP = 1e-6, 8.0, 9.0  # [eV/Å], [Å], [Å]
+CUTOFF = 5.5
+"""Of the embedded-atom potential [Å]."""
+
+MODEL = DECKS / "potentials/w_handshake/w_handshake.pt"
+FACE_100 = "crystal.orientation={x1: [0, 1, 0], x2: [1, 0, 0], x3: [0, 0, -1]}"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A crack that the model has not seen.
+
+    Attributes:
+        name: What tables call it.
+        changes: To the deck.
+        cores: Core radii over the cutoff.
+        own: What a model of its own is trained on, if it needs one: keys of the section ``specimens``.
+        deck: Deck.
+    """
+
+    name: str
+    changes: tuple[str, ...]
+    cores: tuple[float, ...] = (1.5, 2.0, 3.0, 4.0)
+    own: str | None = None
+    deck: str = "crack_eam"
+
+
+CASES = (
+    Held("K = 0.95 K_G", ("load.K=0.95 K_G",)),
+    Held("K = 1.05 K_G", ("load.K=1.05 K_G",)),
+    Held("K = 1.12 K_G", ("load.K=1.12 K_G",)),
+    Held("K_II = 0.1 K_I", ("load.K=1.0 K_G", "load.mode=[1, 0.1, 0]"), (1.5, 2.0, 3.0)),
+    Held("finer mesh", ("load.K=1.05 K_G", "mesh.growth=0.6"), (1.5, 2.0, 3.0)),
+    Held("mesh of its own", ("load.K=1.05 K_G", "mesh.kind=free"), (1.5, 2.0, 3.0)),
+    Held("quadratic elements", ("load.K=1.05 K_G", "mesh.degree=2"), (1.5, 2.0, 3.0)),
+    Held(
+        "(100)[001]", (FACE_100, "load.K=1.03 K_G"), (1.5, 2.0, 3.0), "K: [0.95, 1.1], shear: 0.05"
+    ),
+    Held(
+        "MACE",
+        ("load.K=1.03 K_G", "domain.radius=60 angstrom"),
+        (1.5, 2.0),
+        "count: 8, radius: 54 angstrom, K: [0.98, 1.1], shear: 0.03",
+        "crack",
+    ),
+)
+
+
+def study(radius: float = 90.0, cases: Sequence[Held] = CASES) -> list[Row]:
+    """A row for each case, core and handshake."""
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for held in cases:
+            model = MODEL if held.own is None else _trained(held, Path(folder))
+            for row in _case(held, model, radius):
+                rows.append(row)
+                print(row, flush=True)
+    return rows
+
+
+def _trained(held: Held, folder: Path) -> Path:
+    """A model for a crack plane of its own."""
+    turned = [c for c in held.changes if c.startswith("crystal")]
+    case = load_case(DECKS / f"{held.deck}.yaml", turned)
+    given = case.to_dict()
+    given["potential"]["file"] = str(case.path(given["potential"]["file"]).resolve())
+    here = folder / held.deck
+    here.mkdir()
+    (here / "deck.yaml").write_text(yaml.safe_dump(given))
+    (here / "own.yaml").write_text(
+        f"deck: deck.yaml\nspecimens: {{{held.own}}}\noperator: {{degrees: [1]}}\n"
+        f"output: {{directory: {here / 'own'}}}\n"
+    )
+    return train_handshake(load_handshake_training(here / "own.yaml")) / "own.pt"
+
+
+def _case(held: Held, model: Path, radius: float) -> Iterator[Row]:
+    reference: Reference | None = None
+    for times in held.cores:
+        core = times * CUTOFF
+        found: dict[str, Coupled] = {}
+        for kind in ("slab", "learned", "none"):
+            more = f", model: {model}" if kind == "learned" else ""
+            begin = time.perf_counter()
+            setup, assembly = prepare(
+                DECKS / f"{held.deck}.yaml",
+                [
+                    f"domain.radius={radius} angstrom",
+                    f"regions.core_radius={core} angstrom",
+                    *held.changes,
+                    f"coupling.handshake={{kind: {kind}{more}}}",
+                ],
+            )
+            found[kind] = coupled = solve_coupled(setup, assembly, "bgfc_deferred", TOLERANCE)
+            seconds = time.perf_counter() - begin
+            if reference is None:
+                reference = solve_full(setup, TOLERANCE, start=coupled)
+            error = error_of(coupled, reference, RIM, TIP)
+            kept = None
+            if kind == "learned":
+                beside = FullModel(setup, assembly, reference.full)
+                kept = judge(
+                    setup,
+                    assembly,
+                    beside,
+                    coupled.z,
+                    coupled.t,
+                    coupled.solved,
+                    Settings(tolerance=TOLERANCE),
+                    first=True,
+                ).kept
+            yield {
+                "case": held.name,
+                "core": times,
+                "handshake": kind,
+                "atoms": int(assembly.evaluated.sum()),
+                "unknowns": coupled.unknowns,
+                "kept": kept,
+                "iterations": sum(report.iterations for report in coupled.solved.reports),
+                "seconds": seconds,
+                **as_row(error),
+            }
+        assert reference is not None
+        slab = found["slab"]
+        yield {
+            "case": held.name,
+            "core": times,
+            "handshake": "oracle",
+            "total_h1": best_error(slab.setup, slab.assembly, reference, RIM),
+        }
+
+
+def gains(rows: Sequence[Row]) -> list[Row]:
+    """One row a case and core: errors side by side, and what the learned handshake gains over the slab."""
+    out: list[Row] = []
+    for row in rows:
+        if row["handshake"] != "slab":
+            continue
+        own = {
+            str(r["handshake"]): r
+            for r in rows
+            if (r["case"], r["core"]) == (row["case"], row["core"])
+        }
+        slab, learned = own["slab"], own["learned"]
+        out.append(
+            {
+                "case": row["case"],
+                "core": row["core"],
+                **{kind: own[kind]["total_h1"] for kind in ("none", "slab", "learned", "oracle")},
+                "gain": float(slab["total_h1"]) / float(learned["total_h1"]),  # type: ignore[arg-type]
+                "room": float(slab["total_h1"]) / float(own["oracle"]["total_h1"]),  # type: ignore[arg-type]
+                "kept": "yes" if learned["kept"] else "no",
+                "tip_slab": slab["tip_h1"],
+                "tip_learned": learned["tip_h1"],
+                "tip_gain": float(slab["tip_h1"]) / float(learned["tip_h1"]),  # type: ignore[arg-type]
+                "energy_slab": slab["energy"],
+                "energy_learned": learned["energy"],
+                "cost": float(learned["iterations"]) / float(slab["iterations"]),  # type: ignore[arg-type]
+            }
+        )
+    return out
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Total and tip error over the core radius, K = 1.05 K_G; and the gain in every case."""
+    figure, axes = canvas(11.0, 4.2, columns=3)
+    style = {
+        "none": ("#999999", "v", "none"),
+        "slab": (COLOUR["bqce"], "s", "slab"),
+        "learned": (COLOUR["bqcf"], "o", "learned"),
+        "oracle": ("#333333", "*", "oracle (best of the space)"),
+    }
+    for axis, key, title in zip(
+        axes[:2],
+        ("total_h1", "tip_h1"),
+        ("Whole body", f"Within {TIP:g} Å of the tip"),
+        strict=True,
+    ):
+        for kind, (colour, marker, label) in style.items():
+            own = [
+                r for r in rows
+                if r["case"] == "K = 1.05 K_G" and r["handshake"] == kind and key in r
+            ]  # fmt: skip
+            axis.loglog(
+                [r["core"] for r in own],
+                [r[key] for r in own],
+                marker + "-",
+                color=colour,
+                label=label,
+            )
+        axis.set_xticks([1.5, 2, 3, 4], ["1.5", "2", "3", "4"])
+        axis.minorticks_off()
+        axis.set(xlabel="core radius over the cutoff", ylabel="H1 error [Å]", title=title)
+    axes[0].legend()
+    table_of = gains(rows)
+    names = list(dict.fromkeys(str(r["case"]) for r in table_of))
+    for place, name in enumerate(reversed(names)):
+        own = [r for r in table_of if r["case"] == name]
+        axes[2].plot([r["gain"] for r in own], [place] * len(own), "o", color=COLOUR["bqcf"])
+        axes[2].plot(
+            [r["tip_gain"] for r in own],
+            [place] * len(own),
+            "|",
+            color=COLOUR["bgfc_deferred"],
+            markersize=11,
+        )
+    axes[2].plot([], [], "o", color=COLOUR["bqcf"], label="whole body")
+    axes[2].plot([], [], "|", color=COLOUR["bgfc_deferred"], markersize=11, label="tip")
+    axes[2].axvline(1.0, color="#888888", linewidth=1, linestyle=":")
+    axes[2].set_yticks(range(len(names)), list(reversed(names)))
+    axes[2].set(xlabel="error of the slab over that of the learned", title="Gain, all cores")
+    axes[2].legend()
+    return figure
+
+
+def main() -> None:
+    """Run the whole study and publish it."""
+    cases = CASES if len(sys.argv) == 1 else tuple(c for c in CASES if sys.argv[1] in c.name)
+    rows = study(cases=cases)
+    found = gains(rows)
+    few = [r for r in found if float(r["core"]) <= 2]  # type: ignore[arg-type]
+    small = [float(r["gain"]) if r["kept"] == "yes" else 1.0 for r in few]  # type: ignore[arg-type]
+    tips = [float(r["tip_gain"]) if r["kept"] == "yes" else 1.0 for r in few]  # type: ignore[arg-type]
+    rejected = sum(r["kept"] == "no" for r in found)
+    columns = {
+        "case": "case",
+        "core": "core / cutoff",
+        "none": "none",
+        "slab": "slab",
+        "learned": "learned",
+        "oracle": "oracle",
+        "gain": "gain",
+        "room": "room",
+        "kept": "kept by the guard",
+        "tip_slab": "tip, slab",
+        "tip_learned": "tip, learned",
+        "tip_gain": "tip gain",
+        "cost": "iterations, learned / slab",
+    }
+    every = [float(r["gain"]) if r["kept"] == "yes" else 1.0 for r in found]  # type: ignore[arg-type]
+    text = table(found, columns) + (
+        f"\n\nH1 errors in Å. {rejected} of {len(found)} rejected by the guard, counted as 1 here. Median gain with "
+        f"cores of at most two cutoffs: {np.median(small):.2f} in all, "
+        f"{np.median(tips):.2f} at the tip; over all cores {np.median(every):.2f}, least {min(every):.2f}. "
+        "Gain: error of the slab over that of the learned handshake; room: over that of the oracle."
+    )
+    publish("gain", rows, text, draw(rows), page="handshake")
+
+
+if __name__ == "__main__":
+    main()

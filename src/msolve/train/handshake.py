@@ -1,0 +1,271 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""``msolve train handshake``: a learned handshake for the flanks of a crack, and what it is worth.
+
+Specimens that are solved stay in the output folder: the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from msolve.assemble import Body
+from msolve.build import Setup, set_up
+from msolve.config import HandshakeTraining, load_case
+from msolve.errors import ConvergenceError
+from msolve.handshake.operator import INVARIANTS, FlankModel, FlankOperator
+from msolve.handshake.slab import layers_below
+from msolve.io.files import output_error, write_whole
+from msolve.io.log import RunLog
+from msolve.train.flanks import (
+    Bench,
+    Loss,
+    solved_crack,
+    strained_slabs,
+    under,
+    usable,
+)
+from msolve.train.pictures import draw_handshake
+
+Array = NDArray[np.float64]
+
+BEYOND = 1.1
+"""How far beyond what was met in training an operator is believed."""
+
+STALE = 60
+"""Iterations without a better validation after which training ends."""
+
+STEPS = 10
+"""Iterations between two validations."""
+
+
+def train_handshake(given: HandshakeTraining) -> Path:
+    """Learn the handshake of a crack's flanks and report on it. Rank-local.
+
+    Args:
+        given: The input.
+
+    Returns:
+        Folder with ``NAME.pt``, ``report.json``, a picture, and the specimens.
+
+    Raises:
+        CaseError: The deck is not one of a crack that can be learned.
+        ConvergenceError: Too few specimens have an equilibrium.
+        OutputError: Something cannot be written.
+    """
+    folder = given.output_directory
+    try:
+        (folder / "specimens").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    title = f"msolve: training of the handshake {given.name}, output in {folder}"
+    with RunLog(0, folder, title) as log:
+        begin = time.perf_counter()
+        with log.phase("crystal and potential"):
+            setup = _setup(given)
+            usable(setup.body)
+        with log.phase("slabs under strain"):
+            slabs = strained_slabs(setup.body, given.specimens.strain, given.operator.layers)
+        with log.phase("cracks, fully atomistic"):
+            cracks = _cracks(given, setup, log)
+        with log.phase("training"):
+            operators: dict[int, FlankOperator] = {}
+            rows: list[dict[str, Any]] = []
+            for degree in given.operator.degrees:
+                operators[degree], found = _trained(given, setup.body, degree, cracks, slabs, log)
+                rows += found
+        with log.phase("report"):
+            report = _report(given, setup, operators, rows, time.perf_counter() - begin)
+            depths, relaxation = layers_below(setup.body.slab, given.operator.layers)  # type: ignore[arg-type]
+            body = setup.body
+            FlankModel(
+                operators, body.crystal.rotation, body.half_gap, depths, relaxation, report
+            ).save(folder / f"{given.name}.pt")
+            text = json.dumps({**report, "specimens": rows}, indent=1, ensure_ascii=False) + "\n"
+            write_whole(folder / "report.json", text.encode())
+            draw_handshake(folder / "residuals.png", rows)
+        for degree, kept in report["residual"].items():
+            log.say(
+                f"degree {degree}: residual on the layers {kept['training']:.2f} of the slab handshake's in training, "
+                f"{kept['validation']:.2f} on {kept['kept']} specimens kept for validation"
+            )
+        log.check()
+    return folder
+
+
+def _setup(given: HandshakeTraining) -> Setup:
+    path = given.folder / given.deck
+    radius = f"domain.radius={given.specimens.radius} angstrom"
+    handshake = "coupling.handshake={kind: slab}"
+    return set_up(load_case(path, [radius, handshake]), MPI.COMM_SELF)
+
+
+def _cracks(given: HandshakeTraining, setup: Setup, log: RunLog) -> list[dict[str, Any]]:
+    """Solved specimens, from the output folder where they are there: K, shear, positions."""
+    asked, rng = given.specimens, np.random.default_rng(given.seed)
+    draws = rng.uniform(size=(asked.count, 2))
+    assert setup.K_G is not None
+    out, failed = [], []
+    for n, (a, b) in enumerate(draws):
+        K = float(asked.K[0] + a * (asked.K[1] - asked.K[0]))
+        shear = float((2 * b - 1) * asked.shear)
+        facts = [K, shear, setup.K_G, setup.body.radius, *setup.body.C.ravel().round(6)]
+        mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+        file = given.output_directory / "specimens" / f"{mark}.npz"
+        if file.is_file():
+            with np.load(file) as kept:
+                y, X = kept["y"], kept["X"]
+        else:
+            try:
+                y, X = solved_crack(setup.body, K * setup.K_G, shear)
+            except ConvergenceError as error:
+                failed.append(f"K = {K:.3f} K_G, K_II = {shear:+.3f} K: {error}")
+                log.say(f"left out, {failed[-1]}")
+                continue
+            try:
+                np.savez(file, y=y, X=X)
+            except OSError as error:
+                raise output_error(file, error) from error
+        out.append({"K": K, "shear": shear, "t": K * setup.K_G, "y": y, "X": X})
+        log.counted("cracks", n + 1, asked.count)
+    if len(out) < 2:
+        raise ConvergenceError(
+            f"specimens: {len(out)} of {asked.count} cracks have an equilibrium near where the cut ends; other values "
+            f"of specimens.K may do. The first failure: {failed[0]}"
+        )
+    return out
+
+
+def _trained(
+    given: HandshakeTraining,
+    body: Body,
+    degree: int,
+    cracks: list[dict[str, Any]],
+    slabs: tuple[Array, Array],
+    log: RunLog,
+) -> tuple[FlankOperator, list[dict[str, Any]]]:
+    """The operator with the best validation, and a row for each specimen."""
+    bench = Bench(body, degree, given.operator.layers)
+    specimens = []
+    for one in cracks:
+        loaded = under(body, one["shear"])
+        specimens.append(bench.specimen(one["y"], one["X"], one["t"], loaded))
+    n_test = max(1, round(given.specimens.test * len(specimens)))
+    training, kept = specimens[:-n_test], specimens[-n_test:]
+    seen = np.concatenate([one.lift.invariants(one.line) for one in training] + [slabs[0]])
+    limit = BEYOND * np.abs(seen).max(axis=0)
+    limit[limit < 1e-8] = 0.0
+    operator = FlankOperator(given.operator.layers, given.operator.hidden, limit)
+    rng = np.random.default_rng([given.seed, degree])
+    for weight in (operator.inner, operator.offset):
+        weight.data = torch.from_numpy(rng.normal(size=tuple(weight.shape)))
+    loss, check = Loss(bench.stiffness, training, slabs), Loss(bench.stiffness, kept, None)
+    best = _descend(given, operator, loss, check, log, degree)
+    rows = []
+    for part, name in ((loss, "training"), (check, "validation")):
+        left = part.residuals(best).detach().clamp(min=0).sqrt().numpy()
+        chosen = cracks[: len(training)] if name == "training" else cracks[len(training) :]
+        for one, share, before in zip(chosen, left, part.before, strict=True):
+            rows.append(
+                {
+                    "degree": degree,
+                    "use": name,
+                    "K": one["K"],
+                    "shear": one["shear"],
+                    "slab": float(np.sqrt(before)),
+                    "learned": float(share * np.sqrt(before)),
+                }
+            )
+    return best, rows
+
+
+def _descend(
+    given: HandshakeTraining,
+    operator: FlankOperator,
+    loss: Loss,
+    check: Loss,
+    log: RunLog,
+    degree: int,
+) -> FlankOperator:
+    """L-BFGS from zero output; the weights with the best validation."""
+    descent = torch.optim.LBFGS(
+        operator.parameters(),
+        max_iter=STEPS,
+        history_size=50,
+        tolerance_grad=1e-12,
+        tolerance_change=1e-14,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> torch.Tensor:
+        descent.zero_grad()
+        value: torch.Tensor = loss(operator)
+        value.backward()
+        return value
+
+    best, lowest, since = copy.deepcopy(operator), float("inf"), 0
+    for iteration in range(0, given.operator.iterations, STEPS):
+        descent.step(closure)
+        with torch.no_grad():
+            now = float(check(operator))
+        if now < lowest * (1 - 1e-4):
+            best, lowest, since = copy.deepcopy(operator), now, 0
+        else:
+            since += STEPS
+        log.counted(f"iterations, degree {degree}", iteration + STEPS, given.operator.iterations)
+        if since >= STALE:
+            break
+    return best.requires_grad_(False)
+
+
+def _report(
+    given: HandshakeTraining,
+    setup: Setup,
+    operators: dict[int, FlankOperator],
+    rows: list[dict[str, Any]],
+    seconds: float,
+) -> dict[str, Any]:
+    case = setup.case
+    path = getattr(case.potential, "file", None)
+    digest = None
+    if path is not None:
+        digest = hashlib.sha256(case.path(path).read_bytes()).hexdigest()
+    residual = {}
+    for degree in operators:
+        parts = {}
+        for use in ("training", "validation"):
+            own = [r for r in rows if r["degree"] == degree and r["use"] == use]
+            parts[use] = float(np.sqrt(np.mean([(r["learned"] / r["slab"]) ** 2 for r in own])))
+        parts["kept"] = sum(r["degree"] == degree and r["use"] == "validation" for r in rows)
+        residual[str(degree)] = parts
+    limits = {
+        str(degree): dict(zip(INVARIANTS, one.limit.tolist(), strict=True))
+        for degree, one in operators.items()
+    }
+    return {
+        "name": given.name,
+        "structure": case.crystal.structure,
+        "element": case.crystal.element,
+        "orientation": case.crystal.orientation.model_dump(mode="json"),
+        "lattice_constant": float(np.linalg.norm(setup.body.crystal.crystal.axes[0])),
+        "potential": case.potential.kind,
+        "potential_sha256": digest,
+        "K": list(given.specimens.K),
+        "shear": given.specimens.shear,
+        "radius": given.specimens.radius,
+        "seed": given.seed,
+        "limits": limits,
+        "residual": residual,
+        "seconds": seconds,
+    }

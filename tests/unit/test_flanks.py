@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""The learned handshake, whatever its weights: derivatives, objectivity, no net force, the slab at zero weights."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+import bodies
+from msolve.compare import lift_to
+from msolve.errors import CaseError
+from msolve.handshake.operator import FlankModel, FlankOperator, load_flank_model
+from msolve.handshake.slab import layers_below
+
+LIMIT = np.array([0.02, 0.02, 0.005, 0.005, 0.005])
+SIZES = (0.01, 0.05, 0.2)
+"""Weights of the size of [Å]: displacements at the largest invariants."""
+
+
+def model_of(body, size, seed=0, degrees=(1, 2)):
+    """A model of a body with random weights of a given size."""
+    rng = np.random.default_rng(seed)
+    depths, relaxation = layers_below(body.slab, 4)
+    operators = {}
+    for degree in degrees:
+        one = FlankOperator(4, 6, LIMIT)
+        for weight in one.parameters():
+            weight.data = size * torch.from_numpy(rng.normal(size=tuple(weight.shape)))
+        operators[degree] = one.requires_grad_(False)
+    return FlankModel(
+        operators, body.crystal.rotation, body.half_gap, depths, relaxation, {"made": "at random"}
+    )
+
+
+@cache
+def cracked(degree=1):
+    body = bodies.cracked(bodies.eam4(), 34.0)
+    return body, bodies.coupled(body, 6.0, 6.0, mesh="matching", degree=degree)
+
+
+@cache
+def learned(size, degree=1):
+    body = cracked(degree)[0]
+    body = replace(body, learned=model_of(body, size))
+    return body, bodies.coupled(body, 6.0, 6.0, mesh="matching", degree=degree)
+
+
+def state(assembly, seed=1, size=0.02):
+    z = assembly.problem.kinematics.unknowns.vector()
+    z.array = size * np.random.default_rng(seed).normal(size=z.getLocalSize())
+    return z
+
+
+def load(body):
+    return float(body.far_field.griffith_K(body.slab.surface_energy))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_gradient_is_the_derivative_of_the_energy(size):
+    body, assembly = learned(size)
+    problem, t, z = assembly.problem, load(body), state(assembly)
+    gradient, way = z.duplicate(), state(assembly, 2, 1.0)
+    problem.evaluate(z, t, gradient)
+    slope, h = gradient.dot(way), 2e-5
+
+    def energy(s):
+        return problem.evaluate(z + s * way, t, z.duplicate())
+
+    found = (8 * (energy(h) - energy(-h)) - (energy(2 * h) - energy(-2 * h))) / (12 * h)
+    assert found == pytest.approx(slope, rel=2e-6)
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_hessian_product_is_the_derivative_of_the_gradient_and_symmetric(degree):
+    body, assembly = learned(0.2, degree)
+    problem, t, z = assembly.problem, load(body), state(assembly)
+    one, other = state(assembly, 2, 1.0), state(assembly, 3, 1.0)
+    product, swapped = z.duplicate(), z.duplicate()
+    linear = problem.linearise(z, t)
+    linear(one, product)
+    linear(other, swapped)
+    assert product.dot(other) == pytest.approx(swapped.dot(one), rel=1e-9)
+    ends, h = [], 1e-5
+    for s in (h, -h):
+        ends.append(z.duplicate())
+        problem.evaluate(z + s * one, t, ends[-1])
+    change = (ends[0] - ends[1]) / (2 * h)
+    assert (change - product).norm() < 1e-5 * product.norm()
+
+
+def test_blended_forces_have_their_own_derivative():
+    body, assembly = learned(0.2)
+    problem = assembly.problem.with_terms(assembly.force_terms)
+    t, z, way = load(body), state(assembly), state(assembly, 2, 1.0)
+    product, ends, h = z.duplicate(), [], 1e-5
+    problem.linearise(z, t)(way, product)
+    for s in (h, -h):
+        ends.append(z.duplicate())
+        problem.evaluate(z + s * way, t, ends[-1])
+    change = (ends[0] - ends[1]) / (2 * h)
+    assert (change - product).norm() < 1e-5 * product.norm()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_layers_turn_and_move_with_the_flanks(size):
+    body, assembly = learned(size)
+    flanks = assembly.problem.placement.flanks
+    lift = flanks.lift(assembly.X)
+    line = assembly.problem.flank_line(state(assembly), load(body))
+    moved = lift.at(line)
+    assert np.abs(moved).max() > 0.1 * size
+    c, s = np.cos(0.7), np.sin(0.7)
+    Q = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    turned = lift.at(line @ Q.T + np.array([3.0, -2.0, 1.0]))
+    assert turned == pytest.approx(moved @ Q.T, abs=1e-12 * max(1.0, size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_net_force_and_no_torque(size):
+    body, assembly = learned(size)
+    line = assembly.problem.flank_line(state(assembly), load(body))
+    lift = assembly.problem.placement.flanks.lift(assembly.X)
+    force = np.random.default_rng(5).normal(size=(len(lift.atoms), 3))
+    on_line = lift.back(line, force)
+    assert np.abs(on_line).max() > 0.01 * size
+    assert on_line.sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-10)
+    # A turn of the flanks turns the layers: its work is that of the forces on what the model added.
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    work = np.sum(on_line * (line @ turn.T))
+    assert work == pytest.approx(np.sum(force * (lift.at(line) @ turn.T)), rel=1e-9)
+
+
+def test_an_affine_body_feels_its_strain_only():
+    _, assembly = learned(0.2)
+    flanks = assembly.problem.placement.flanks
+    lift, line = flanks.lift(assembly.X), flanks.line
+    F = np.eye(3) + np.array([[0.01, 0.002, 0], [0.004, -0.01, 0], [0.006, 0, 0]])
+    C = F.T @ F
+    found = lift.invariants(line.X @ F.T)
+    expected = [(C[0, 0] - 1) / 2, C[0, 2] / 2 + 0.0, 0, 0, 0]
+    assert found == pytest.approx(np.tile(expected, (len(found), 1)), abs=1e-10)
+    assert lift.at(line.X) == pytest.approx(np.zeros((len(lift.atoms), 3)), abs=1e-11)
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_zero_weights_are_the_slab_handshake(degree):
+    body, classical = cracked(degree)
+    none = replace(body, learned=model_of(body, 0.0))
+    assembly = bodies.coupled(none, 6.0, 6.0, mesh="matching", degree=degree)
+    z, t = state(classical), load(body)
+    ours, theirs = z.duplicate(), z.duplicate()
+    E = assembly.problem.evaluate(z, t, ours)
+    assert E == pytest.approx(classical.problem.evaluate(z, t, theirs), rel=1e-14)
+    assert (ours - theirs).norm() <= 1e-12 * theirs.norm()
+
+
+def test_bodies_without_a_crack_know_nothing_of_it():
+    """No atom away from a flank is moved: the patch test there is that of the classical scheme."""
+    body, assembly = learned(0.2)
+    lift = assembly.problem.placement.flanks.lift(assembly.X)
+    X, deepest = assembly.X[lift.atoms], body.half_gap + body.learned.depths.max() + 1e-3
+    assert (X[:, 0] < 0).all()
+    assert (np.abs(X[:, 1]) < deepest).all()
+
+
+def test_the_lifted_state_is_that_of_the_problem():
+    body, assembly = learned(0.05)
+    from mpi4py import MPI
+
+    from msolve.assemble import full_atomistic
+
+    z, t = state(assembly), load(body)
+    full = full_atomistic(MPI.COMM_SELF, replace(body, learned=None))
+    lifted = lift_to(assembly, z, t, full)
+    free = assembly.X[assembly.free]
+    where = np.argmin(((full.X[None] - free[:, None]) ** 2).sum(axis=2), axis=1)
+    assert lifted[where] == pytest.approx(assembly.problem.gather(z, t)[assembly.free], abs=1e-10)
+    at = assembly.problem.snapshot(z, t)
+    assert at.positions == pytest.approx(
+        assembly.problem.gather(z, t)[assembly.problem.patch.local], abs=1e-12
+    )
+
+
+def test_models_are_kept_in_files(tmp_path):
+    body = cracked()[0]
+    model = model_of(body, 0.1)
+    model.save(tmp_path / "w.pt")
+    again = load_flank_model(tmp_path / "w.pt")
+    x = torch.from_numpy(np.random.default_rng(0).normal(scale=0.004, size=(5, 5)))
+    for degree in (1, 2):
+        assert torch.equal(again.operators[degree](x), model.operators[degree](x))
+    assert again.fits(body.crystal.rotation, body.half_gap, model.relaxation, 2) is None
+    assert "degree" in again.fits(body.crystal.rotation, body.half_gap, model.relaxation, 3)
+    assert "plane" in again.fits(np.eye(3), body.half_gap, model.relaxation, 1)
+    assert "apart" in again.fits(body.crystal.rotation, 1.2, model.relaxation, 1)
+    assert "relax" in again.fits(body.crystal.rotation, body.half_gap, model.relaxation + 0.1, 1)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    (tmp_path / "w.pt").write_text("no model")
+    with pytest.raises(CaseError, match=r"coupling.handshake.model = .*w.pt: holds no learned"):
+        load_flank_model(tmp_path / "w.pt")
