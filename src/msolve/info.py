@@ -16,7 +16,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from msolve.config import is_training, load_case, load_training
+from msolve.config import (
+    load_case,
+    load_handshake_training,
+    load_law_training,
+    load_training,
+    what_it_trains,
+)
 from msolve.errors import CaseError, MsolveError
 from msolve.io.checkpoints import CHECKPOINT, read_checkpoint
 from msolve.io.fields import INDEX
@@ -28,7 +34,8 @@ Rows = dict[str, str]
 
 KNOWN = (
     "output folders, result.json, checkpoint.h5, fields (.xdmf, .h5), atoms (.extxyz), inputs (.yaml), gmsh "
-    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .linear, .sw, .model, .nequip.zip, .ckpt)"
+    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .linear, .sw, .model, .nequip.zip, .ckpt), "
+    "learned handshakes (.pt)"
 )
 
 REPORT = "report.json"
@@ -80,6 +87,7 @@ def about(path: Path) -> About:
         ".model": lambda path: _potential(path, "mace"),
         ".ckpt": lambda path: _potential(path, "nequip"),
         ".zip": lambda path: _potential(path, "nequip"),
+        ".pt": _handshake,
     }
     if ending not in readers:
         raise CaseError(
@@ -147,6 +155,8 @@ def _result(path: Path) -> About:
     data = json.loads(path.read_text(encoding="utf-8"))
     if "test_errors_rms" in data:
         return _training_report(data)
+    if "residual" in data:
+        return _handshake(path)
     case, steps = data["case"], data["steps"]
     status = data["status"]
     if status == "running":
@@ -207,6 +217,29 @@ def _training_report(data: Mapping[str, Any]) -> About:
     if data["input"]["model"]["kind"] == "existing":
         del rows["trained on"]
     return About("report on a potential", rows)
+
+
+def _handshake(path: Path) -> About:
+    """A learned handshake, by its card, or the report of its training."""
+    if path.suffix == ".pt":
+        from msolve.handshake.operator import load_flank_model  # torch takes its time
+
+        card = load_flank_model(path, "the file").card
+    else:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    planes = {axis: " ".join(map(str, card["orientation"][axis])) for axis in ("x2", "x3")}
+    rows = {
+        "crystal": f"{card['structure']} {card['element']}, a = {card['lattice_constant']:.4f} Å",
+        "crack": f"plane ({planes['x2']}), front [{planes['x3']}]",
+        "potential": card["potential"],
+        "trained on": f"cracks of {card['radius']:g} Å at {card['K'][0]:g} to {card['K'][1]:g} K_G, K_II up to "
+        f"{card['shear']:g} K_I",
+    }
+    for degree, left in card["residual"].items():
+        rows[f"degree {degree}"] = (
+            f"{100 * left['validation']:.2g} % of the slab's residual left on {left['kept']} specimens for validation"
+        )
+    return About("learned handshake", rows)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
@@ -324,7 +357,18 @@ def _atoms(path: Path) -> About:
 
 
 def _case(path: Path) -> About:
-    if is_training(path):
+    trains = what_it_trains(path)
+    if trains == "handshake":
+        shake = load_handshake_training(path)
+        rows = {"deck": shake.deck, "specimens": str(shake.specimens.count)}
+        rows["output"] = str(shake.output_directory)
+        return About("input of a training; msolve train handshake runs it", rows)
+    if trains == "law":
+        law = load_law_training(path)
+        rows = {"crystal": f"{law.crystal.structure} {law.crystal.element}"}
+        rows |= {"potential": law.potential.kind, "output": str(law.output_directory)}
+        return About("input of a training; msolve train law runs it", rows)
+    if trains == "potential":
         given = load_training(path)
         cells = sum(getattr(kind, "count", 0) for kind in given.data.cells)
         rows = {

@@ -136,9 +136,10 @@ def _flat(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _named_files(case: Case) -> Iterator[tuple[str, Path]]:
-    """Every word of the sections on potential, mesh and continuum that names a file."""
+    """Every word of the sections on potential, mesh, continuum and coupling that names a file."""
     data = case.to_dict()
-    for key, value in _flat({name: data[name] for name in ("potential", "mesh", "continuum")}):
+    sections = ("potential", "mesh", "continuum", "coupling")
+    for key, value in _flat({name: data[name] for name in sections}):
         for text in value if isinstance(value, list) else [value]:
             for word in text.split() if isinstance(text, str) else ():
                 name = word.partition(":")[0]

@@ -109,3 +109,17 @@ def test_what_is_unknown_is_told_with_exit_code_2(tmp_path, capfd):
         streams = capfd.readouterr()
         assert words in streams.err
         assert streams.out == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "row"),
+    [
+        ("w_handshake/w_handshake.pt", "learned handshake", "trained on"),
+        ("w_handshake/report.json", "learned handshake", "crack"),
+        ("w_handshake/train.yaml", "input of a training; msolve train handshake runs it", "deck"),
+        ("w_linear/train.yaml", "input of a training; msolve train potential runs it", "reference"),
+    ],
+)
+def test_trainings_and_what_they_make(file, kind, row):
+    told = about(ROOT / "solver_configs/potentials" / file)
+    assert told.kind == kind and told.rows[row]

@@ -14,12 +14,12 @@ from msolve.config.handshakes import HandshakeTraining
 from msolve.config.laws import Continuum, LawTraining
 from msolve.config.loading import (
     case_from_dict,
-    is_training,
     load_case,
     load_handshake_training,
     load_law_training,
     load_training,
     training_from_dict,
+    what_it_trains,
 )
 from msolve.config.loads import (
     AffineLoad,
@@ -137,7 +137,6 @@ __all__ = [
     "TractionInput",
     "Training",
     "case_from_dict",
-    "is_training",
     "load_case",
     "load_handshake_training",
     "load_law_training",
@@ -145,4 +144,5 @@ __all__ = [
     "names_of",
     "reference",
     "training_from_dict",
+    "what_it_trains",
 ]

@@ -84,9 +84,15 @@ def load_handshake_training(path: str | Path, overrides: Sequence[str] = ()) -> 
     return _validated(HandshakeTraining, data, overrides, folder, source)
 
 
-def is_training(path: str | Path) -> bool:
-    """Whether an input is that of a training; errors as for :func:`load_case`."""
-    return _of_training(_mapping(path, "crystal, potential, domain, load"))
+def what_it_trains(path: str | Path) -> str | None:
+    """What an input is for training, ``potential``, ``law`` or ``handshake``; ``None`` for that of a run.
+
+    Errors as for :func:`load_case`.
+    """
+    data = _mapping(path, "crystal, potential, domain, load")
+    if not _of_training(data):
+        return None
+    return "handshake" if "deck" in data else "law" if "law" in data else "potential"
 
 
 def _of_training(data: Mapping[str, Any]) -> bool:
