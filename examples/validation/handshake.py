@@ -421,7 +421,7 @@ def main() -> None:
     text = (
         table(found, columns)
         + (
-            f"\n\nH1 errors in Å. {rejected} of {len(found)} rejected by the guard, counted as 1 here. Median gain with "
+            f"\n\nH1 errors in Å. {rejected} of {len(found)} rejected by the guard, counted as 1 here. Median gain, "
             f"cores of at most two cutoffs: {np.median(small):.2f} in all, "
             f"{np.median(tips):.2f} at the tip; over all cores {np.median(every):.2f}, least {min(every):.2f}. "
             f"In the median the slab needs {np.median(saved):.2f} times the atoms of such a core for the same error. "
