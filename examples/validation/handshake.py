@@ -435,8 +435,8 @@ def main() -> None:
             + f"\n\nLoads between which the lattice holds the crack, body of 60 Å, core {float(limits[1]['core']):g} Å."  # type: ignore[arg-type]
             + "\n\n"
             + table(parts, PARTS)
-            + "\n\nWhere the error sits at K = 1.05 K_G [Å]: bonds of the outer 7 Å of the flanks, and all others, by their distance "
-            "from the tip."
+            + "\n\nWhere the error sits at K = 1.05 K_G [Å]: bonds of the outer 7 Å of the flanks, and all others, "
+            "by their distance from the tip."
         )
     )
     publish("gain", rows, text, draw(rows), page="handshake", limits=limits, parts=parts)
