@@ -22,6 +22,7 @@ import torch
 from msolve.continuum.space import DisplacementSpace
 from msolve.errors import CaseError
 from msolve.handshake.operator import FlankModel, FlankOperator
+from msolve.handshake.slab import fade
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -129,7 +130,7 @@ class FlankLift:
     ) -> FlankLift:
         """For atoms at reference positions ``X (n, 3)`` [Å]; ``taper`` [Å] is the length over which it fades in."""
         side, layer = model.layer_of(X)
-        factor = fade(X, taper)
+        factor = fade(X, 0.0, taper)
         atoms = np.flatnonzero((layer >= 0) & (factor > 0))
         nodes, first, second = _derivatives(line, X[atoms], side[atoms])
         return cls(
@@ -243,12 +244,6 @@ class FlankState:
     def _add(self, on_line: Array, on_nodes: Array) -> None:
         self.flanks.comm.Allreduce(MPI.IN_PLACE, on_line)
         on_nodes[self.flanks.owned] += on_line[self.flanks.place]
-
-
-def fade(X: Array, taper: float) -> Array:
-    """Factor on the relaxation of sites ``(n, 3)`` that lets it fade in behind a tip at x1 = 0, shape ``(n,)``."""
-    s = np.clip(-X[:, 0] / taper, 0, 1)
-    return np.asarray(s**3 * (10 - 15 * s + 6 * s**2))
 
 
 def _derivatives(line: FlankLine, X: Array, side: IntArray) -> tuple[IntArray, Array, Array]:

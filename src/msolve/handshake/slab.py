@@ -75,9 +75,14 @@ class Slab:
                     f"(off by {distance.max():.3g} angstrom); use kind: none"
                 ]
             )
-        s = np.clip((tip - X[near, 0]) / taper, 0, 1)
-        out[near] = (s**3 * (10 - 15 * s + 6 * s**2))[:, None] * self.relaxation[match]
+        out[near] = fade(X[near], tip, taper)[:, None] * self.relaxation[match]
         return out
+
+
+def fade(X: Array, tip: float, taper: float) -> Array:
+    """Factor on the relaxation of sites ``(n, 3)`` that lets it fade in behind a tip, shape ``(n,)``."""
+    s = np.clip((tip - X[:, 0]) / taper, 0, 1)
+    return np.asarray(s**3 * (10 - 15 * s + 6 * s**2))
 
 
 def relax_slab(model: Potential, crystal: OrientedCrystal, origin: Array, depth: float) -> Slab:
