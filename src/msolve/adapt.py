@@ -37,7 +37,7 @@ from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
 from msolve.refinement import fits, marked, pushed, quadratic, refined, shrunk
 from msolve.solvers import Settings
-from msolve.stability import unstable_cells
+from msolve.stability import doubtful_atoms, unstable_cells
 
 Array = npt.NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class Round:
         places: Expected error of each atom of the full model, and its source.
         goal: Estimated error of the number that is refined for; ``None`` without one.
         full: The full model beside it.
-        unstable: Where the mesh's law is about to lose its stability, shape ``(n, 2)`` [Å].
+        unstable: Where the mesh's law is about to lose its stability or a committee disagrees, shape ``(n, 2)`` [Å].
         seconds: What it took.
     """
 
@@ -145,7 +145,12 @@ class Refinement:
                 f"round {len(self.rows)} of the refinement stopped at a residual of {solved.residual:.2g} eV/angstrom"
             )
         numbers, places, off = self._estimated(setup, assembly, full, z, t, solved)
-        unstable = unstable_cells(assembly, z, t, self._wanted.stability)
+        unstable = np.concatenate(
+            [
+                unstable_cells(assembly, z, t, self._wanted.stability),
+                doubtful_atoms(assembly, z, t, self._wanted.doubt),
+            ]
+        )
         seconds = time.perf_counter() - begin
         found = Round(
             setup, mesh, assembly, z, numbers, places, off, full.assembly, unstable, seconds

@@ -59,6 +59,30 @@ def unstable_cells(assembly: Assembly, z: PETSc.Vec, t: float, share: float) -> 
     return np.concatenate(comm.allgather(weak))
 
 
+def doubtful_atoms(assembly: Assembly, z: PETSc.Vec, t: float, gate: float | None) -> Array:
+    """Atoms of the blending zone on whose forces the members of a committee disagree by more than a gate. Collective.
+
+    Args:
+        assembly: A coupled problem in the plane.
+        z: Its unknowns.
+        t: Load parameter.
+        gate: Largest root of the mean square distance from the mean force [eV/Å]; ``None`` looks at nothing.
+
+    Returns:
+        The same on every rank, shape ``(n, 2)`` [Å]; none where the potential is no committee.
+    """
+    problem = assembly.problem
+    if gate is None:
+        return np.zeros((0, 2))
+    spread = problem.patch.force_spread(problem.snapshot(z, t).positions)
+    if spread is None:
+        return np.zeros((0, 2))
+    mine = problem.kinematics.owned_atoms
+    chosen = mine[(spread > gate) & assembly.free[mine] & (assembly.beta[mine] > 0)]
+    every = np.concatenate(problem.kinematics.unknowns.comm.allgather(chosen))
+    return np.asarray(assembly.X[np.sort(every)][:, :2])
+
+
 def acoustic_minimum(tangent: Array) -> Array:
     """Lowest eigenvalue of the acoustic tensor over directions in the plane, shape ``(n,)`` [eV/Å³].
 

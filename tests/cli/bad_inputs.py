@@ -464,6 +464,12 @@ def _conflicts() -> Iterator[Bad]:
     )
     yield Bad(
         group,
+        "doubt without a committee",
+        "adaptivity.doubt: needs potential.committee",
+        {"adaptivity": {"total_h1": "0.01 angstrom", "doubt": "0.1 eV/angstrom"}},
+    )
+    yield Bad(
+        group,
         "a body that is to shrink",
         "adaptivity.largest_radius = 5 angstrom",
         {"adaptivity": {"total_h1": "0.01 angstrom", "largest_radius": "5 angstrom"}},

@@ -12,17 +12,19 @@ import pytest
 
 from msolve.build import build, build_mesh, set_up
 from msolve.compare import carried_over
-from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict
+from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict, load_case
+from msolve.errors import CaseError
 from msolve.io.meshes import disc_mesh
 from msolve.methods import solve
-from msolve.refinement import SHORTER, _larger, fine_zones
+from msolve.refinement import SHORTER, _larger, fine_zones, refined
 from msolve.refinement import marked as fewest
 from msolve.regions import Ball
 from msolve.run import run_case
 from msolve.solvers import Settings
-from msolve.stability import acoustic_minimum, unstable_cells
+from msolve.stability import acoustic_minimum, doubtful_atoms, unstable_cells
 
 TOLERANCE = 0.001
+DECKS = Path(__file__).parents[2] / "solver_configs"
 
 
 def test_marks_are_the_fewest_that_hold_the_share():
@@ -287,6 +289,38 @@ def test_cells_that_lose_their_stability_are_found():
     # Ten times the load pulls the crystal beyond its strength, everywhere.
     assert len(unstable_cells(assembly, z, 10.0, 0.3)) > 20
     assert len(unstable_cells(assembly, z, 10.0, 0.0)) == 0
+
+
+SILICON = [
+    "potential.committee=[potentials/si_sw_brittle.sw]",
+    "domain.radius=30 angstrom",
+    "regions.core_radius=5 angstrom",
+    "regions.blend=6 angstrom",
+]
+
+
+def test_a_core_grows_to_where_a_committee_disagrees():
+    setup = set_up(load_case(DECKS / "si_vacancy.yaml", SILICON), MPI.COMM_SELF)
+    mesh = build_mesh(setup, MPI.COMM_SELF)
+    assembly = build(setup, mesh, MPI.COMM_SELF)
+    z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
+    every = doubtful_atoms(assembly, z, t, -1.0)
+    assert len(every) == np.sum(assembly.free & (assembly.beta > 0))
+    spread = assembly.problem.patch.force_spread(assembly.problem.snapshot(z, t).positions)
+    gate = float(np.median(spread[assembly.free & (assembly.beta > 0)]))
+    some = doubtful_atoms(assembly, z, t, gate)
+    assert 0 < len(some) < len(every)
+    assert len(doubtful_atoms(assembly, z, t, None)) == 0
+    cores = setup.regions.cores
+    assert min(core.distance(np.column_stack([some, 0 * some[:, 0]])).min() for core in cores) > 0
+    case = refined(setup, np.zeros((0, 2)), mesh, some)
+    grown = set_up(case, MPI.COMM_SELF).regions.cores
+    assert max(core.extent() for core in grown) > max(core.extent() for core in cores)
+
+
+def test_doubt_needs_a_committee():
+    with pytest.raises(CaseError, match=r"adaptivity.doubt: needs potential.committee"):
+        load_case(DECKS / "adaptive_vacancy.yaml", ["adaptivity.doubt=0.1 eV/angstrom"])
 
 
 def test_the_acoustic_tensor_of_an_isotropic_body_has_the_shear_modulus():

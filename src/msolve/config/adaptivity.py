@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from msolve.config.quantities import PositiveLength
+from msolve.config.quantities import Gradient, PositiveLength
 from msolve.config.sections import Flag, PositiveCount, Section
 
 
@@ -69,4 +69,9 @@ class Adaptivity(Section):
         lt=1,
         description="Where the law of the mesh is less stable than this share of that at rest (lowest eigenvalue of "
         "the acoustic tensor), a core opens. 0 never looks.",
+    )
+    doubt: Gradient | None = Field(
+        default=None,
+        description="Disagreement of a committee's members on the force on an atom (`force_spread`) above which a core "
+        "grows to where that atom of its blending zone is; by default it does not matter. Needs `potential.committee`.",
     )

@@ -313,6 +313,8 @@ def _refinement_problems(case: Case) -> list[str]:
         problems.append("adaptivity: nothing to refine with coupling.method = atomistic")
     elif not disc:
         problems.append("adaptivity: only discs whose mesh is made here can be refined")
+    if case.adaptivity.doubt is not None and not getattr(case.potential, "committee", ()):
+        problems.append("adaptivity.doubt: needs potential.committee, whose members disagree")
     if case.estimate.kind == "none":
         problems.append("adaptivity: needs estimates; estimate.kind = hessian would do")
     return problems + _ends_of_refinement(case, case.adaptivity)
