@@ -3,7 +3,8 @@
 """Inputs that cannot be run, one thing wrong with each: decks, meshes, models, folders, command lines.
 
 Run as a program on any number of ranks it feeds them to the command one after the other, in one process, and writes
-what each rank saw: ``python bad_inputs.py FOLDER``. ``python bad_inputs.py`` alone renews docs/messages.md.
+what each rank saw: ``python bad_inputs.py FOLDER [EVERY]``, of each EVERY cases one. ``python bad_inputs.py`` alone
+renews docs/messages.md.
 """
 
 from __future__ import annotations
@@ -1249,8 +1250,8 @@ def _captured() -> Iterator[dict[str, str]]:
             told["stdout"], told["stderr"] = out.read(), err.read()
 
 
-def feed(folder: Path) -> list[dict[str, Any]]:
-    """Feed all cases to the command; code and streams of each, as this rank saw them. Collective."""
+def feed(folder: Path, every: int = 1) -> list[dict[str, Any]]:
+    """Feed cases to the command; code and streams of each, as this rank saw them. Collective."""
     from mpi4py import MPI
 
     from msolve.cli import main as command
@@ -1258,7 +1259,7 @@ def feed(folder: Path) -> list[dict[str, Any]]:
     comm = MPI.COMM_WORLD
     os.chdir(folder)
     seen = []
-    for number, case in enumerate(CASES):
+    for number, case in list(enumerate(CASES))[::every]:
         deck = f"case{number:03d}.yaml"
         if comm.rank == 0:
             Path("w.eam.alloy").write_text(_potential(folder))
@@ -1307,7 +1308,7 @@ def main() -> None:
 
     if len(sys.argv) > 1:
         folder = Path(sys.argv[1])
-        seen = feed(folder)
+        seen = feed(folder, *map(int, sys.argv[2:]))
         (folder / f"seen.{MPI.COMM_WORLD.rank}.json").write_text(json.dumps(seen, indent=1))
         return
     with tempfile.TemporaryDirectory() as name:

@@ -31,6 +31,7 @@ def test_help_imports_nothing_heavy():
     assert imported(code, HEAVY) == set()
 
 
+@pytest.mark.slow
 def test_mace_comes_without_its_trainer_and_does_not_keep_it_away():
     pytest.importorskip("mace")
     load = (

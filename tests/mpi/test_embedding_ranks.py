@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.ranks
+
 WORKER = Path(__file__).with_name("embedding_worker.py")
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from msolve.testing import write_tiny_mace, write_tiny_nequip
 
+pytestmark = pytest.mark.ranks
+
 WORKER = Path(__file__).with_name("engine_ranks_worker.py")
 EAM4 = Path(__file__).parents[2] / "solver_configs/potentials/w_eam4.eam.fs"
 LINEAR = EAM4.parent / "w_linear/w_linear.linear"
@@ -59,7 +61,7 @@ def expected(models, tmp_path_factory):
 @pytest.mark.models
 @pytest.mark.parametrize(
     "n_ranks",
-    [2, 3, pytest.param(4, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)],
+    [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 8))],
 )
 def test_same_numbers_on_any_number_of_ranks(models, expected, n_ranks, tmp_path):
     found = run(n_ranks, models, tmp_path / "out.npz")

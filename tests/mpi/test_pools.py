@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.ranks
+
 WORKER = Path(__file__).with_name("pools_worker.py")
 
 

@@ -220,6 +220,7 @@ def test_a_core_that_is_too_large_shrinks(tmp_path):
     assert result.steps[-1].estimate["total_h1"] <= 0.3
 
 
+@pytest.mark.slow
 def test_quadratic_elements_are_kept_only_where_they_pay(tmp_path):
     result = rounds_of(tmp_path, adaptivity={"total_h1": "0.0002 angstrom"})
     rows = result.adaptivity["rounds"]

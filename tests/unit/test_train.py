@@ -255,6 +255,7 @@ load: {kind: k_field, K: [0.9 K_G, 1.0 K_G]}
 """
 
 
+@pytest.mark.slow
 def test_a_committee_of_references_has_no_doubt_and_its_clusters_no_error(tmp_path, monkeypatch):
     (tmp_path / "crack.yaml").write_text(CRACK)
     output, report = {"directory": str(tmp_path / "out")}, {"vacancy": 0, "phonons": 0}
