@@ -22,6 +22,7 @@ from msolve.io.log import RunLog
 from msolve.solvers import Settings
 
 THREE = "[[-0.97 angstrom, 0], [0, 0], [0.97 angstrom, 0]]"
+LEARNED = ("coupling.handshake={kind: learned, model: potentials/w_handshake/w_handshake.pt}",)
 MICRO = (
     f"defect.positions={THREE}",
     "regions.cores=[]",
@@ -42,7 +43,8 @@ class Refined:
 
 CASES = {
     "vacancy, W": Refined("adaptive_vacancy", (), (4, 6, 8, 10, 12, 16), "0.0001"),
-    "crack, W": Refined("adaptive_crack", (), (5, 9, 13, 18, 24, 30), "0.009"),
+    "crack, W": Refined("adaptive_crack", (), (5, 9, 13, 18, 24, 30, 40, 55), "0.009"),
+    "crack, W, learned handshake": Refined("adaptive_crack", LEARNED, (5, 9, 13, 18, 24), "0.006"),
     "two cracks, W": Refined("adaptive_two_cracks", (), (), "0.02"),
     "3 atoms removed, triangular": Refined(
         "micro_crack_triangular", (*MICRO, "adaptivity.bulk=0.3"), (3, 4, 6, 9, 13), "0.0008"
