@@ -133,10 +133,11 @@ def _single(name: str, one: Refined, radii: Sequence[float]) -> list[Row]:
 
 def draw(rows: list[Row]) -> object:
     """Relative error over unknowns."""
-    figure, axes = canvas(12.6, 3.8, columns=3)
-    panels = (("vacancy, W",), ("crack, W",), tuple(CASES)[3:])
-    for axis, names in zip(axes, panels, strict=True):
-        for name in names:
+    figure, axes = canvas(14.6, 3.8, columns=4)
+    names = tuple(CASES)
+    panels = (names[:1], names[1:3], names[3:4], names[4:])
+    for axis, shown in zip(axes, panels, strict=True):
+        for name in shown:
             for key, label, style in (
                 ("estimated", "refined, estimated", "o-"),
                 ("true", "one radius, true", "s--"),
@@ -145,17 +146,17 @@ def draw(rows: list[Row]) -> object:
                 mine = [row for row in mine if row.get("kept", True)]
                 if not mine:
                     continue
-                degree = ", quadratic" if "quadratic" in name else ""
+                beside = f", {name.split(', ')[-1]}" if name != shown[0] else ""
                 axis.loglog(
                     [row["unknowns"] for row in mine],
                     [100 * float(row["relative"]) for row in mine],  # type: ignore[arg-type]
                     style,
-                    label=label + degree,
+                    label=label + beside,
                 )
-        axis.set_title(names[0])
+        axis.set_title(shown[0])
         axis.set_xlabel("unknowns")
-        axis.set_ylabel("relative H1 error [%]")
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=7)
+    axes[0].set_ylabel("relative H1 error [%]")
     return figure
 
 
