@@ -75,7 +75,7 @@ class Round:
         assembly: The assembled problem.
         z: Solution.
         numbers: Its estimate.
-        places: Expected error of each atom of the full model, and its source.
+        places: Expected error, and its source, at the places that ``full`` speaks of.
         goal: Estimated error of the number that is refined for; ``None`` without one.
         full: The full model beside it.
         unstable: Where the mesh's law is about to lose its stability or a committee disagrees, shape ``(n, 2)`` [Å].
@@ -89,7 +89,7 @@ class Round:
     numbers: Estimate
     places: Places
     goal: float | None
-    full: Assembly
+    full: FullModel
     unstable: Array
     seconds: float
 
@@ -133,9 +133,11 @@ class Refinement:
         mesh = build_mesh(setup, self._comm)
         assembly = build(setup, mesh, self._comm)
         same = before is not None and before.setup.body.radius == setup.body.radius
-        full = FullModel(setup, assembly, before.full if before is not None and same else None)
-        if full.why_not is not None:
-            raise CaseError([f"adaptivity: no error can be estimated: {full.why_not}"])
+        known = before.full.whole if before is not None and same else None
+        full = FullModel(setup, assembly, known)
+        why_not = full.no_estimate if self._wanted.quantity is None else full.why_not
+        if why_not is not None:
+            raise CaseError([f"adaptivity: no error can be estimated: {why_not}"])
         z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
         if before is not None and same:
             z = carried_over(before.assembly, before.z, t, assembly)
@@ -152,9 +154,7 @@ class Refinement:
             ]
         )
         seconds = time.perf_counter() - begin
-        found = Round(
-            setup, mesh, assembly, z, numbers, places, off, full.assembly, unstable, seconds
-        )
+        found = Round(setup, mesh, assembly, z, numbers, places, off, full, unstable, seconds)
         self.rows.append(_row(found, told, sum(r.iterations for r in solved.reports)))
         self._log.say(_told(len(self.rows) - 1, self.rows[-1]))
         return found
@@ -211,8 +211,9 @@ class Refinement:
             and beyond**2 > FAR * last.numbers.elasticity_norm**2
         ):
             return set_up(pushed(case, largest), self._comm)
-        inside = setup.body.shape.distance(last.full.X) < -case.compare.rim
-        places = marked(last.full.X[inside, :2], last.places.source[inside], wanted.bulk)
+        where = last.full.X
+        inside = setup.body.shape.distance(where) < -case.compare.rim
+        places = marked(where[inside, :2], last.places.source[inside], wanted.bulk)
         next_case: Case = self._comm.bcast(
             refined(setup, places, last.mesh, last.unstable) if self._comm.rank == 0 else None
         )

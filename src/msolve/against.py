@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from functools import cached_property
 
@@ -15,12 +14,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.assemble import Assembly, Body, full_atomistic
+from msolve.assemble import Assembly, full_atomistic
 from msolve.build import Setup
 from msolve.compare import Comparison, compare, lift_to, unknowns_of
 from msolve.config import CalculatorPotential
 from msolve.errors import ConvergenceError
-from msolve.estimate import Estimate, Estimator, Indicators, Locator, Places, law_error
+from msolve.estimate import (
+    Estimate,
+    Estimator,
+    Indicators,
+    Locator,
+    Places,
+    Sampled,
+    law_error,
+    no_sample,
+)
 from msolve.io.result import ComparisonResult
 from msolve.loads import Zero
 from msolve.methods import Solved
@@ -55,43 +63,67 @@ class FullModel:
         setup: What the case means.
         assembly: The coupled problem.
         whole: The model, if it has been made before.
+
+    Attributes:
+        whole: The model, once it has been made.
     """
 
     def __init__(self, setup: Setup, assembly: Assembly, whole: Assembly | None = None) -> None:
-        self._setup, self._assembly, self._whole = setup, assembly, whole
+        self._setup, self._assembly, self.whole = setup, assembly, whole
         case = setup.case
         default = "none" if isinstance(case.potential, CalculatorPotential) else "hessian"
         self.kind = case.estimate.kind or default
 
-    @cached_property
+    @property
     def assembly(self) -> Assembly:
         """The model itself. Collective."""
-        if self._whole is not None:
-            return self._whole
-        comm = self._assembly.problem.kinematics.unknowns.comm
-        return full_atomistic(comm, self._setup.body, prefix="msolve_full_")
+        if self.whole is None:
+            comm = self._assembly.problem.kinematics.unknowns.comm
+            self.whole = full_atomistic(comm, self._setup.body, prefix="msolve_full_")
+        return self.whole
+
+    @property
+    def too_large(self) -> str | None:
+        """Why not all atoms of the body are visited, or ``None``."""
+        body, largest = self._setup.body, self._setup.case.estimate.largest
+        atoms = body.volume / body.crystal.crystal.atomic_volume
+        if atoms <= largest:
+            return None
+        return f"the body has about {atoms:.2g} atoms, estimate.largest is {largest}"
 
     @property
     def why_not(self) -> str | None:
-        """Why errors are not estimated though they could be wanted, or ``None``."""
-        case, body = self._setup.case, self._setup.body
+        """Why nothing that visits all atoms is done though it could be wanted, or ``None``."""
+        body = self._setup.body
         if body.loads is not None and isinstance(body.far_field, Zero):
             return "nothing holds the atoms of the whole outline, which has dead loads or is free in parts"
-        atoms = atoms_in(body)
-        if atoms > case.estimate.largest:
-            return (
-                f"the body has about {atoms:.2g} atoms, estimate.largest is {case.estimate.largest}"
-            )
-        return None
+        return self.too_large
+
+    @property
+    def no_estimate(self) -> str | None:
+        """Why errors are not estimated though they could be wanted, or ``None``."""
+        why, too_large = self.why_not, self.too_large
+        if why is None or why != too_large:
+            return why
+        obstacle = no_sample(self._assembly)
+        return None if obstacle is None else f"{too_large}, and {obstacle}"
 
     @cached_property
-    def _estimator(self) -> Estimator:
-        given = self._setup.case.compare
-        return Estimator(self._assembly, self.assembly, rim=given.rim, tip_radius=given.tip_radius)
+    def _estimator(self) -> Estimator | Sampled:
+        case = self._setup.case
+        rim, tip_radius = case.compare.rim, case.compare.tip_radius
+        if self.too_large is None:
+            return Estimator(self._assembly, self.assembly, rim=rim, tip_radius=tip_radius)
+        return Sampled(self._assembly, rim=rim, tip_radius=tip_radius, tiles=case.estimate.tiles)
+
+    @property
+    def X(self) -> Array:
+        """Places that estimates speak of, shape ``(n, 3)`` [Å]. Collective."""
+        return self._estimator.X
 
     def estimate(self, z: PETSc.Vec, t: float, solved: Solved) -> tuple[Estimate, Places] | None:
-        """Estimated error of a coupled solution, and of each atom; ``None`` where there is none. Collective."""
-        if not self._setup.case.coupled or self.kind == "none" or self.why_not is not None:
+        """Estimated error of a coupled solution, and of each place; ``None`` where there is none. Collective."""
+        if not self._setup.case.coupled or self.kind == "none" or self.no_estimate is not None:
             return None
         deferred = self._setup.case.coupling.method == "bgfc_deferred"
         numbers, places = self._estimator(
@@ -106,7 +138,7 @@ class FullModel:
 
     @cached_property
     def _locator(self) -> Locator:
-        return Locator(self._assembly, self.assembly.X)
+        return Locator(self._assembly, self.X)
 
     def indicators(self, places: Places) -> Indicators:
         """An estimate by the atoms of the coupled model and the cells of its mesh. Collective."""
@@ -154,10 +186,3 @@ class FullModel:
         out = np.full_like(X, np.nan)
         out[inside] = positions[match[inside]]
         return out
-
-
-def atoms_in(body: Body) -> float:
-    """How many atoms the disc or ball around a body holds."""
-    R = body.radius
-    volume = math.pi * R**2 * body.period if body.period is not None else 4 / 3 * math.pi * R**3
-    return volume / body.crystal.crystal.atomic_volume

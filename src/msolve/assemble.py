@@ -105,6 +105,13 @@ class Body:
         return self.shape.extent()
 
     @property
+    def volume(self) -> float:
+        """That of the disc, one period thick, or ball around the body [Å³]."""
+        if self.period is None:
+            return 4 / 3 * float(np.pi) * self.radius**3
+        return float(np.pi) * self.radius**2 * self.period
+
+    @property
     def period(self) -> float | None:
         """Period along the front x3 [Å]; ``None`` in space."""
         return self.crystal.period if self.gdim == 2 else None
@@ -177,6 +184,8 @@ class Assembly:
         beta: β at each atom; 0 everywhere in the full atomistic model.
         evaluated: Atoms whose site energies are evaluated.
         blend_points: β at the quadrature points of this rank; empty without a mesh.
+        regions: Where the atoms are; ``None`` in the full atomistic model.
+        mesh: Mesh of the whole body, on rank 0; ``None`` in the full atomistic model.
     """
 
     body: Body
@@ -188,6 +197,8 @@ class Assembly:
     beta: Array
     evaluated: BoolArray
     blend_points: Array
+    regions: Regions | None = None
+    mesh: MeshData | None = None
 
     @property
     def X(self) -> Array:
@@ -251,7 +262,7 @@ def couple(
         points=stored.sample(regions.beta),
         force_sites=sites,
     )
-    patch = _share(comm, body, atoms, sites)
+    patch = share_sites(comm, body, atoms, sites)
     acting = loads_on(
         body.loads,
         Scene(space, patch, X, regions, blend, body.crystal.crystal.atomic_volume),
@@ -295,6 +306,8 @@ def couple(
         beta=blend.atoms,
         evaluated=sites,
         blend_points=blend.points,
+        regions=regions,
+        mesh=mesh,
     )
 
 
@@ -318,7 +331,7 @@ def full_atomistic(
     X = atoms.positions
     free = body.shape.distance(X) < 0
     sites = within(X, X[free], body.margin, body.gdim)
-    patch = _share(comm, body, atoms, sites)
+    patch = share_sites(comm, body, atoms, sites)
     kinematics = build_kinematics(comm, X, free, patch.owner, components=body.components)
     none = np.zeros(0, dtype=np.int64)
     if placed is None:
@@ -340,7 +353,7 @@ def full_atomistic(
     )
 
 
-def _share(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
+def share_sites(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
     """Share atoms among the ranks that evaluate the potential, by the cost of their sites. Collective."""
     X, periodic = atoms.positions, np.array([False, False, body.gdim == 2])
     owner = None

@@ -13,7 +13,7 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
-from msolve.against import FullModel, atoms_in
+from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup
 from msolve.certificate.algorithm import Centre, Effort, certify
@@ -122,7 +122,8 @@ class Certifier:
         if asked.zone_radius is None:
             if self._full.why_not is not None:
                 return self._full.why_not
-            atoms = atoms_in(self._setup.body)
+            body = self._setup.body
+            atoms = body.volume / body.crystal.crystal.atomic_volume
             if atoms > asked.largest:
                 return (
                     f"the body has about {atoms:.2g} atoms, certificate.largest is {asked.largest}; "

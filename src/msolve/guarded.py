@@ -104,7 +104,7 @@ def judge(
     plain_setup, plain = without(setup, assembly)
     other = z.copy()
     again = solve(plain, setup.case, other, t, settings)
-    beside = FullModel(plain_setup, plain, full.assembly).estimate(other, t, again)
+    beside = FullModel(plain_setup, plain, full.whole).estimate(other, t, again)
     assert beside is not None
     learned, slab = estimated[0].total_h1, beside[0].total_h1
     return Verdict(learned <= WORSE * slab, reach, invariant, learned, slab)

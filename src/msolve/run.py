@@ -191,8 +191,8 @@ def _solve_and_record(
         return result
 
     full = FullModel(setup, assembly)
-    if case.coupled and full.kind != "none" and full.why_not is not None:
-        log.say(f"errors are not estimated: {full.why_not}")
+    if case.coupled and full.kind != "none" and full.no_estimate is not None:
+        log.say(f"errors are not estimated: {full.no_estimate}")
     goals = Goals(setup, assembly, full)
     if goals.why_not is not None:
         log.say(f"quantities are not told: {goals.why_not}")
@@ -302,7 +302,7 @@ def _load_steps(
             local = None if estimated is None else full.indicators(estimated[1])
             recorder.write(index, fields, local)
             if estimated is not None and index == len(loads) - 1:
-                recorder.estimate(full.assembly, estimated[1].error, estimated[0])
+                recorder.estimate(full.X, estimated[1].error, estimated[0])
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
         step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
         steps.append(

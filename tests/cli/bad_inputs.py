@@ -446,8 +446,22 @@ def _conflicts() -> Iterator[Bad]:
     yield Bad(
         group,
         "refinement in a body of too many atoms",
-        "adaptivity: no error can be estimated",
-        {"estimate": {"largest": 10}, "adaptivity": {"total_h1": "0.01 angstrom"}},
+        "mesh.degree = 1 or a larger estimate.largest would do",
+        {
+            "estimate": {"largest": 10},
+            "mesh": {"degree": 2},
+            "adaptivity": {"total_h1": "0.01 angstrom"},
+        },
+    )
+    yield Bad(
+        group,
+        "refinement for a number in a body of too many atoms",
+        "adaptivity: no error can be estimated: the body has about",
+        {
+            "estimate": {"largest": 10},
+            "quantities": [{"kind": "energy"}],
+            "adaptivity": {"quantity": {"name": "energy", "tolerance": 0.1}},
+        },
     )
     yield from _quantities()
     yield from _certificates()

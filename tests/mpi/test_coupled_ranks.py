@@ -321,3 +321,22 @@ def test_a_learned_handshake_gives_the_same_on_several_ranks(ranks, tmp_path):
     assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
     reach = [step["handshake"]["reach"] for step in steps]
     assert reach[1] == pytest.approx(reach[0], rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_a_sample_of_the_atoms_is_the_same_on_several_ranks(ranks, tmp_path):
+    given = {
+        "domain.radius": "600 angstrom",
+        "coupling.method": "bqcf",
+        "solver.stability": "false",
+        "compare.atomistic": "false",
+        "estimate": "{largest: 1000, tiles: 40}",
+    }
+    one, more = (
+        run(n, tmp_path / str(n), "crack_eam", **given)[0]["steps"][0]["estimate"]
+        for n in (1, ranks)
+    )
+    assert more["sampling"]["tiles"] == one["sampling"]["tiles"]
+    for key in ("elasticity_norm", "energy_norm", "total_h1", "tip_h1", "standard_error"):
+        assert more[key] == pytest.approx(one[key], rel=1e-6), key

@@ -247,7 +247,13 @@ class Estimate(Section):
         "`elasticity`: by the forces alone, less sharp. Default: `hessian`; `none` with `potential.kind: ase`.",
     )
     largest: PositiveCount = Field(
-        default=300_000, description="Atoms of the body above which nothing is estimated."
+        default=300_000,
+        description="Atoms of the body above which a sample of them is visited: all near the cores, and some `tiles`.",
+    )
+    tiles: PositiveCount = Field(
+        default=64,
+        description="About how many tiles of a sample to visit, each three or four neighbours' distances wide. "
+        "The standard error falls with its root.",
     )
 
 

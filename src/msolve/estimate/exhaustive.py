@@ -61,12 +61,15 @@ class Estimator:
         rim: Width of the ring at the outer boundary that norms leave out [Å].
         tip_radius: Radius of the zone that counts as the defect's own [Å].
 
+    Attributes:
+        X: Places of what is estimated place by place, all atoms, shape ``(n, 3)`` [Å].
+
     Note:
         Construction and calls are collective.
     """
 
     def __init__(self, coupled: Assembly, full: Assembly, *, rim: float, tip_radius: float) -> None:
-        self._coupled, self._full = coupled, full
+        self._coupled, self._full, self.X = coupled, full, full.X
         self._norms = Norms.of(full, rim=rim, tip_radius=tip_radius)
         inner = full.problem.placement.inner
         self._lifting = Lifting(coupled, full.X, full.free, inner)
@@ -94,7 +97,7 @@ class Estimator:
         Returns:
             Numbers, and what is expected of each atom of the full model.
         """
-        full = self._full
+        full, K = self._full, self._full.preconditioner.matrix
         w = unknowns_of(full, self._lifting(z, t), t)
         r, step = w.duplicate(), w.duplicate()
         full.problem.evaluate(w, t, r)
@@ -107,7 +110,7 @@ class Estimator:
         work = float(r.dot(step))
         base = full.problem.gather(w, t)
         d = full.problem.gather(w + step, t) - base
-        coupling, discretisation = self._split(step)
+        coupling, discretisation = split(K, self._space, self._stiffness, self._coupled, step)
         algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
         beyond, beyond_kind = truncation(self._coupled, z, t)
         contraction = None
@@ -160,19 +163,6 @@ class Estimator:
         self._full.preconditioner.apply(r, out)
         return float(np.sqrt(max(r.dot(out), 0.0)))
 
-    def _split(self, step: PETSc.Vec) -> tuple[float, float]:
-        """Norms of the step's projection on the coupled space, orthogonal in elasticity, and of what is left."""
-        K, P = self._full.preconditioner.matrix, self._space
-        force, pull = step.duplicate(), P.createVecRight()
-        K.mult(step, force)
-        P.multTranspose(force, pull)
-        ksp = conjugate_gradients(self._stiffness, Apply(self._coupled.preconditioner), SPLIT)
-        inside = pull.duplicate()
-        ksp.solve(pull, inside)
-        part = max(float(pull.dot(inside)), 0.0)
-        whole = float(step.dot(force))
-        return float(np.sqrt(part)), float(np.sqrt(max(whole - part, 0.0)))
-
 
 @dataclass(frozen=True)
 class NewtonStep:
@@ -224,6 +214,29 @@ def newton_step(
     if not ritz > 0:
         return None
     return NewtonStep(step, work.products, float(ksp.getResidualNorm()), SAFETY * ritz)
+
+
+def split(
+    K: PETSc.Mat, P: PETSc.Mat, stiffness: PETSc.Mat, coupled: Assembly, step: PETSc.Vec
+) -> tuple[float, float]:
+    """Norms of a step's projection on the coupled space, orthogonal in elasticity, and of what is left. Collective.
+
+    Args:
+        K: Elasticity of the step's space.
+        P: From the coupled space to that.
+        stiffness: Pᵀ K P.
+        coupled: The coupled problem.
+        step: The step.
+    """
+    force, pull = step.duplicate(), P.createVecRight()
+    K.mult(step, force)
+    P.multTranspose(force, pull)
+    ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), SPLIT)
+    inside = pull.duplicate()
+    ksp.solve(pull, inside)
+    part = max(float(pull.dot(inside)), 0.0)
+    whole = float(step.dot(force))
+    return float(np.sqrt(part)), float(np.sqrt(max(whole - part, 0.0)))
 
 
 def dual_residuals(

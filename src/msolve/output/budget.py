@@ -18,7 +18,8 @@ def headline(found: Estimate) -> str:
     seen = ""
     if found.sampling is not None:
         seen = ", from a sample of its atoms"
-        sure = "" if found.kind == "hessian" else sure
+        if found.kind == "hessian":
+            sure = f", standard error of the sample {found.sampling['total_h1_error']:.1g} Å"
     return (
         f"estimated error against the full atomistic model{seen}: {found.total_h1:.3g} Å in all, "
         f"{found.tip_h1:.2g} Å near the defect (H1 norm){sure}"
@@ -29,14 +30,12 @@ def budget(found: Estimate) -> list[tuple[str, str, str]]:
     """Rows of the table: part, energy norm, how it is known."""
     rows = []
     if found.energy_norm is not None:
-        ends = found.energy_bounds or (found.energy_norm, found.energy_norm)
-        rows.append(
-            (
-                "all, in the Hessian",
-                f"{found.energy_norm:.3g}",
-                f"at most {ends[1]:.3g} (estimated)",
-            )
-        )
+        if found.sampling is not None:
+            sure = f"standard error {found.sampling['energy_norm_error']:.1g}"
+        else:
+            ends = found.energy_bounds or (found.energy_norm, found.energy_norm)
+            sure = f"at most {ends[1]:.3g} (estimated)"
+        rows.append(("all, in the Hessian", f"{found.energy_norm:.3g}", sure))
     rows.append(("all, in elasticity", f"{found.elasticity_norm:.3g}", _known(found)))
     for value, name, how in (
         (found.coupling, "  coupling", "share of the expected error"),

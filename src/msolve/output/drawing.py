@@ -34,6 +34,9 @@ IntArray = npt.NDArray[np.int64]
 
 _log = logging.getLogger("msolve")
 
+WINDOW = 4.0
+"""Half the width of a map of a body too large to be seen, over that of its atomistic regions."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cells:
@@ -199,15 +202,20 @@ class Painter:
             f"error in the H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å"
         )
         title = "Coupled solution against the full atomistic model"
-        return self._draw_error("comparison.png", full, error, title, summary)
+        return self._draw_error("comparison.png", full.X, error, title, summary)
 
-    def draw_estimate(self, full: Assembly, error: Array, numbers: Estimate) -> list[str]:
-        """Draw the error that each atom is expected to have; arguments as for :meth:`draw_comparison`."""
+    def draw_estimate(self, X: Array, error: Array, numbers: Estimate) -> list[str]:
+        """Draw the error that places ``(n, 3)`` are expected to have; see :meth:`draw_comparison`."""
         summary = (
             f"estimated H1 norm {numbers.total_h1:.3g} Å, near the defect {numbers.tip_h1:.2g} Å"
         )
         title = "Estimated error against the full atomistic model, which was not solved for it"
-        return self._draw_error("estimate.png", full, error, title, summary)
+        window = None
+        if numbers.sampling is not None:
+            # Of a body so large a map of the whole would show nothing.
+            regions = self._setup.regions
+            window = WINDOW * (max(core.extent() for core in regions.cores) + regions.blend)
+        return self._draw_error("estimate.png", X, error, title, summary, window)
 
     def draw_rounds(self, views: Sequence[RoundView], label: str) -> list[str]:
         """Draw the rounds of refinement. Rank-local; returns the names of the files."""
@@ -237,24 +245,31 @@ class Painter:
         return ["budget.png"]
 
     def _draw_error(
-        self, name: str, full: Assembly, error: Array, title: str, summary: str
+        self,
+        name: str,
+        X: Array,
+        error: Array,
+        title: str,
+        summary: str,
+        window: float | None = None,
     ) -> list[str]:
         from msolve.io.pictures import RenderError, picture_comparison
 
-        inside = full.free
-        X, amount = full.X[inside], np.linalg.norm(error[inside], axis=1)
-        spacing = full.body.crystal.nearest_neighbour_distance
+        body = self._setup.body
+        inside = body.shape.distance(X) < 0
+        X, amount = X[inside], np.linalg.norm(error[inside], axis=1)
         try:
             picture_comparison(
                 self._directory / name,
                 X,
                 amount,
                 regions=self._setup.regions,
-                counted=full.body.shape.distance(X) < -self._setup.case.compare.rim,
-                spacing=spacing,
+                counted=body.shape.distance(X) < -self._setup.case.compare.rim,
+                spacing=body.crystal.nearest_neighbour_distance,
                 title=title,
                 summary=summary,
-                cut=None if full.body.gdim == 2 else self._cut(),
+                cut=None if body.gdim == 2 else self._cut(),
+                window=window,
             )
         except RenderError as problem:
             self._tell(problem)

@@ -207,13 +207,13 @@ class Recorder:
             if self._rank == 0:
                 self._pictures += self._painter.draw_comparison(full, error, numbers)
 
-    def estimate(self, full: Assembly, error: Array, numbers: Estimate) -> None:
-        """Draw the error that each atom is expected to have."""
+    def estimate(self, X: Array, error: Array, numbers: Estimate) -> None:
+        """Draw the error that places ``(n, 3)`` are expected to have."""
         if not self._setup.case.output.pictures:
             return
         with all_or_none(self._comm, "drawing the estimate"):
             if self._rank == 0:
-                self._pictures += self._painter.draw_estimate(full, error, numbers)
+                self._pictures += self._painter.draw_estimate(X, error, numbers)
 
     def rounds(self, views: Sequence[RoundView], label: str) -> None:
         """Draw mesh and atoms of the rounds of refinement, and their estimated errors."""

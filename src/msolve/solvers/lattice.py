@@ -82,12 +82,22 @@ class Bonds:
     ) -> PETSc.Mat:
         """Matrix between the atoms, each bond weighted by the mean weight of its ends. Collective."""
         X, kinematics = problem.placement.X, problem.kinematics
+        # Every rank takes the bonds that touch its atoms and keeps the rows of these: no exchange.
+        owned = kinematics.atom_owner == kinematics.unknowns.comm.rank
+        return _assembled(kinematics, *self.elements(X, weight, slits, owned))
+
+    def elements(
+        self,
+        X: Array,
+        weight: Array,
+        slits: tuple[tuple[float, float], ...],
+        wanted: npt.NDArray[np.bool_],
+    ) -> tuple[IntArray, Array]:
+        """Ends ``(m, 2)`` and matrices ``(m, 2, 3, 2, 3)`` of the bonds that touch wanted atoms. Rank-local."""
         i, j, shift = nearest_neighbour_bonds(X, self.period, float(self.lengths[-1]))
         mean = 0.5 * (weight[i] + weight[j])
         mean[~clear_of_slits(X, np.stack([i, j], axis=1), slits)] = 0.0
-        # Every rank takes the bonds that touch its atoms and keeps the rows of these: no exchange.
-        owner, rank = kinematics.atom_owner, kinematics.unknowns.comm.rank
-        mine = (mean > 0) & (i != j) & ((owner[i] == rank) | (owner[j] == rank))
+        mine = (mean > 0) & (i != j) & (wanted[i] | wanted[j])
         i, j, shift, mean = i[mine], j[mine], shift[mine], mean[mine]
         r = X[j] - X[i] + shift
         length = np.linalg.norm(r, axis=1)
@@ -98,10 +108,8 @@ class Bonds:
             unit[:, :, None] * unit[:, None, :]
         )
         k *= mean[:, None, None]
-        ends = np.stack([i, j], axis=1)
         signs = np.array([[1.0, -1.0], [-1.0, 1.0]])
-        K = np.einsum("mn,bij->bminj", signs, k)
-        return _assembled(kinematics, ends, K)
+        return np.stack([i, j], axis=1), np.einsum("mn,bij->bminj", signs, k)
 
 
 def lattice_stiffness(
@@ -128,6 +136,28 @@ def lattice_stiffness(
     return bonds.stiffness(problem, weight, slits)
 
 
+def local_stiffness(
+    X: Array,
+    crystal: OrientedCrystal,
+    C: Array,
+    gdim: int,
+    slits: tuple[tuple[float, float], ...] = (),
+) -> sparse.csr_matrix:
+    """The same between a few atoms ``(n, 3)``, all of weight one, on one rank; ``(3 n, 3 n)``. Rank-local."""
+    n = len(X)
+    if gdim == 2 and crystal.crystal.n_basis == 1:
+        columns = project(X, 2)
+        atoms, K = _simplices(columns.points, np.ones(n), C, crystal.period, slits)
+        atoms = columns.atoms[columns.start][atoms]
+    else:
+        bonds = Bonds.fitted(crystal, C, crystal.period if gdim == 2 else None)
+        atoms, K = bonds.elements(X, np.ones(n), slits, np.ones(n, dtype=bool))
+    place = 3 * atoms[..., None] + np.arange(3)
+    i = np.broadcast_to(place[:, :, :, None, None], K.shape)
+    j = np.broadcast_to(place[:, None, None, :, :], K.shape)
+    return sparse.coo_matrix((K.ravel(), (i.ravel(), j.ravel())), shape=(3 * n, 3 * n)).tocsr()
+
+
 def _simplex_stiffness(
     problem: CoupledProblem,
     C: Array,
@@ -138,15 +168,31 @@ def _simplex_stiffness(
     """On the triangles between columns of atoms."""
     kinematics = problem.kinematics
     columns = project(problem.placement.X, 2)
-    simplices = spatial.Delaunay(columns.points).simplices
-    simplices = simplices[clear_of_slits(columns.points, simplices, slits)]
     representative = columns.atoms[columns.start]
-    mean = weight[representative][simplices].mean(axis=1)
     # Every rank computes the simplices that touch its atoms and keeps the rows of these: no exchange.
-    own = kinematics.atom_owner[representative[simplices]] == kinematics.unknowns.comm.rank
-    mine = (mean > 0) & own.any(axis=1)
+    own = kinematics.atom_owner[representative] == kinematics.unknowns.comm.rank
+    weights = weight[representative]
+    simplices, K = _simplices(columns.points, weights, C, thickness, slits, own)
+    return _assembled(kinematics, representative[simplices], K)
+
+
+def _simplices(
+    points: Array,
+    weight: Array,
+    C: Array,
+    thickness: float,
+    slits: tuple[tuple[float, float], ...],
+    wanted: npt.NDArray[np.bool_] | None = None,
+) -> tuple[IntArray, Array]:
+    """Corners ``(e, 3)`` and matrices ``(e, 3, 3, 3, 3)`` of the triangles with a wanted corner."""
+    simplices = spatial.Delaunay(points).simplices
+    simplices = simplices[clear_of_slits(points, simplices, slits)]
+    mean = weight[simplices].mean(axis=1)
+    mine = mean > 0
+    if wanted is not None:
+        mine &= wanted[simplices].any(axis=1)
     simplices, mean = simplices[mine], mean[mine]
-    corner = columns.points[simplices]
+    corner = points[simplices]
     edges = np.swapaxes(corner[:, 1:] - corner[:, :1], 1, 2)
     area = np.abs(np.linalg.det(edges)) / 2
     flat = area < 1e-6 * np.max(area, initial=1.0)
@@ -161,7 +207,7 @@ def _simplex_stiffness(
         gradients,
         optimize=True,
     )
-    return _assembled(kinematics, representative[simplices], K)
+    return simplices, K
 
 
 def _assembled(kinematics: Kinematics, atoms: IntArray, K: Array) -> PETSc.Mat:

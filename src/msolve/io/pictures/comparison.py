@@ -48,6 +48,7 @@ def picture_comparison(
     title: str,
     summary: str,
     cut: Cut | None = None,
+    window: float | None = None,
 ) -> None:
     """Draw the displacement error of every atom of the full model, as a map and against distance.
 
@@ -61,6 +62,7 @@ def picture_comparison(
         title: First line.
         summary: Second line, e.g. the error norm.
         cut: In space, the plane behind which atoms are drawn.
+        window: Half the width of the map [Å]; by default all is on it.
 
     Raises:
         RenderError: A body in space cannot be rendered here.
@@ -68,10 +70,11 @@ def picture_comparison(
     with figure(path, 13.4, 7.5, title) as made:
         where, decay = panel(made, 0.2, 0.95, 5.8, 5.7), panel(made, 7.0, 0.95, 6.2, 5.7)
         shown = np.maximum(error, 1e-12)
-        top = float(np.quantile(shown, 0.999))
-        norm = LogNorm(max(float(np.quantile(shown, 0.02)), 1e-4 * top), top)
+        seen = np.abs(positions[:, :2]).max(axis=1) < (window or np.inf)
+        top = float(np.quantile(shown[seen], 0.999))
+        norm = LogNorm(max(float(np.quantile(shown[seen], 0.02)), 1e-4 * top), top)
         if cut is None:
-            drawn = _draw_plane(where, positions, shown, regions, spacing, norm)
+            drawn = _draw_plane(where, positions[seen], shown[seen], regions, spacing, norm)
         else:
             from msolve.io.pictures.space import draw_errors
 
@@ -79,6 +82,8 @@ def picture_comparison(
                 where, positions, shown, regions=regions, cut=cut, spacing=spacing, norm=norm
             )
         which = "every atom" if cut is None else "the atoms behind the cut"
+        if window is not None:
+            which = "the atoms and nodes around the core"
         where.set_title(f"Displacement error of {which}")
         label = "distance from the full atomistic solution [Å]"
         colour_bar(made, drawn, panel(made, 1.3, 0.68, 3.6, 0.14), label)
