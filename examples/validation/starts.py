@@ -132,6 +132,7 @@ def draw(rows: list[Row]) -> Figure:
         for row in rows
     ]
     axis.set_xticks(at, names, fontsize=7)
+    axis.set_ylim(0, 1.35 * max(float(row["usual"]) for row in rows))  # type: ignore[arg-type]
     axis.set_ylabel("iterations")
     axis.set_title("What an ideal start saves")
     axis.legend()
