@@ -12,7 +12,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "dolfinx", "petsc4py", "pydantic", "gmsh", "matplotlib", "ase")
-TRAINER = ("mace.tools.train", "torchmetrics", "pandas", "matplotlib", "torch._dynamo")
+TRAINER = (
+    "mace.tools.train",
+    "torchmetrics",
+    "pandas",
+    "matplotlib",
+    "torch._dynamo",
+    "scipy.stats",
+)
 
 
 def imported(code, modules):

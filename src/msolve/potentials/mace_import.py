@@ -22,13 +22,11 @@ def import_modules() -> None:
     ``mace.tools`` imports the trainer (torchmetrics, pandas, matplotlib), and that torch's compiler: two thirds of
     the time. Here it runs when somebody asks for what only it has.
     """
-    spec = importlib.util.find_spec("mace.tools")
-    if spec is None or "mace.tools" in sys.modules:
+    tools = _later("mace.tools", _Tools)
+    if tools is None:
         importlib.import_module("mace.modules")
         return
-    tools = importlib.util.module_from_spec(spec)
-    tools.__class__ = _Tools
-    sys.modules["mace.tools"] = sys.modules["mace"].tools = tools  # type: ignore[attr-defined]
+    _later("scipy.signal")  # e3nn plots with it, and it takes a tenth of the time
     compiler = "torch._dynamo"
     if compiler not in sys.modules:
         sys.modules[compiler] = None  # type: ignore[assignment]  # mace does without
@@ -39,19 +37,40 @@ def import_modules() -> None:
             del sys.modules[compiler]
 
 
-class _Tools(ModuleType):
-    """The package ``mace.tools`` before its own code has run."""
+class _Later(ModuleType):
+    """A module whose own code has not run; it does when something of it is first asked for."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        small = importlib.import_module("mace.tools.torch_tools")  # all that mace.modules asks for
-        if hasattr(small, name):
-            return getattr(small, name)
         self.__class__ = ModuleType  # type: ignore[assignment]
         assert self.__spec__ is not None and self.__spec__.loader is not None
         self.__spec__.loader.exec_module(self)
         return getattr(self, name)
+
+
+class _Tools(_Later):
+    """The package ``mace.tools``."""
+
+    def __getattr__(self, name: str) -> object:
+        if not name.startswith("__"):
+            small = importlib.import_module("mace.tools.torch_tools")  # all that mace.modules asks
+            if hasattr(small, name):
+                return getattr(small, name)
+        return super().__getattr__(name)
+
+
+def _later(name: str, sort: type[_Later] = _Later) -> ModuleType | None:
+    """Put a module in the list of those imported without running it; ``None`` if it is there or nowhere."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or name in sys.modules:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    module.__class__ = sort
+    parent, _, child = name.rpartition(".")
+    sys.modules[name] = module
+    setattr(sys.modules[parent], child, module)
+    return module
 
 
 @contextmanager
