@@ -125,6 +125,27 @@ def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     assert result["comparison"]["energy_error"] == pytest.approx(error, rel=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_estimates_of_one_state_agree_to_eight_digits(ranks, tmp_path):
+    given = {
+        "coupling.method": "bqcf",
+        "solver.gradient_tolerance": "1e-11 eV/angstrom",
+        "solver.stability": "false",
+        "compare.atomistic": "false",
+    }
+    one, more = (run(n, tmp_path / str(n), **given)[0]["steps"][0]["estimate"] for n in (1, ranks))
+    for name in (
+        "elasticity_norm",
+        "energy_norm",
+        "total_h1",
+        "tip_h1",
+        "coupling",
+        "discretisation",
+    ):
+        assert more[name] == pytest.approx(one[name], rel=1e-8), name
+
+
 def test_refinement_decides_the_same_on_two_ranks(tmp_path):
     changes = {
         "adaptivity.total_h1": "0.004 angstrom",
