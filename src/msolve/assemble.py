@@ -221,6 +221,7 @@ def couple(
     mesh: MeshData,
     *,
     degree: int = 1,
+    recovery: bool = False,
     prefix: str = "msolve_",
 ) -> Assembly:
     """Set up the coupled problem. Collective.
@@ -232,6 +233,7 @@ def couple(
         mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes where the
             body has no loads of its own. Read on rank 0 only.
         degree: Degree of the finite elements.
+        recovery: Whether atoms that linear elements carry follow their curvature, recovered from the vertices around.
         prefix: PETSc options prefix.
 
     Raises:
@@ -283,6 +285,7 @@ def couple(
         slits=body.slits,
         components=body.components,
         basis=atoms.basis_index if body.crystal.crystal.n_basis > 1 else None,
+        recovery=recovery,
     )
     blend = replace(blend, straight=kinematics.straight)
     placement = _place(body, atoms, free, _loose(kinematics, free), acting.prescribed)

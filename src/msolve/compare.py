@@ -113,7 +113,9 @@ class Lifting:
         follows = body.copy()
         follows[self.same] = False
         self._owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
-        self._interpolation = interpolation_matrix(space, X, self._owned, follows)
+        self._interpolation = interpolation_matrix(
+            space, X, self._owned, follows, kinematics.recovery
+        )
         rows = np.diff(self._interpolation.getValuesCSR()[0])[::3] > 0
         # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
         self.held = np.concatenate(comm.allgather(rows))

@@ -24,6 +24,7 @@ SHEAR = np.array([[1.0, 0.02, 0.0], [0.015, 1.01, 0.0], [0.01, -0.02, 1.0]])
 CASES = [
     ("silicon", "matching"),
     ("silicon", "free"),
+    ("silicon", "recovered"),
     ("magnesium", "free"),
     pytest.param(("magnesium", "matching"), marks=pytest.mark.slow),
 ]
@@ -35,7 +36,8 @@ def assembly(request):
     model = getattr(bodies, name)()
     wider = 4.0 if name == "silicon" else 0.0  # rows of a mesh on one of its sublattices are wide
     body = bodies.perfect(model, np.eye(3), CORE + BLEND + 2.4 * model.reach + wider)
-    return bodies.coupled(body, CORE, BLEND, mesh=mesh)
+    recovery = mesh == "recovered"
+    return bodies.coupled(body, CORE, BLEND, mesh="free" if recovery else mesh, recovery=recovery)
 
 
 def under(assembly, F, *, predicted=False):

@@ -289,7 +289,9 @@ def space_in_full(coupled: Assembly, full: Assembly) -> PETSc.Mat:
     follows = full.free.copy()
     follows[match] = False
     here = whole.owned_atoms
-    interpolation = interpolation_matrix(kinematics.space, full.X, here, follows)
+    interpolation = interpolation_matrix(
+        kinematics.space, full.X, here, follows, kinematics.recovery
+    )
     mine = np.isin(match, here)
     components = kinematics.unknowns.components
     chosen = block_matrix(

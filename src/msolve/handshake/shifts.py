@@ -111,7 +111,7 @@ class CarriedShifts:
         self.inner = inner
         self.gdim = space.gdim
         self.moving = carried & (inner.basis > 0)
-        self.of_mesh = gradient_matrix(space, X, owned, self.moving)
+        self.of_mesh = gradient_matrix(space, X, owned, self.moving, kinematics.recovery)
         self.of_unknowns = self.of_mesh.matMult(kinematics.nodes_owned)
 
     def rows(self, row_of: IntArray, local: IntArray) -> CarriedRows:
