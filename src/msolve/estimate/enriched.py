@@ -168,9 +168,7 @@ class Enriched:
         everywhere = np.concatenate(self._comm.allgather(follows))
         space = kinematics.space
         assert space is not None
-        made = interpolation_matrix(
-            space, self.points, self._own, everywhere, kinematics.recovery
-        )
+        made = interpolation_matrix(space, self.points, self._own, everywhere, kinematics.recovery)
         places = made.matMult(kinematics.nodes_owned)
         components = unknowns.components
         chosen = block_matrix(

@@ -325,7 +325,7 @@ def _shifts_at_rest(
     rest = inner.law.response(np.broadcast_to(np.eye(3), directions.shape).copy())
     response = np.moveaxis(rest.along(directions), 0, 2)  # (n_basis, 3, 3 gdim)
     moving = np.flatnonzero(carried.moving[here])
-    values = response[inner.basis[here[moving]]]
+    values = (response - response.mean(axis=0))[inner.basis[here[moving]]]
     rows = np.broadcast_to((3 * moving[:, None] + np.arange(3))[:, :, None], values.shape)
     first = carried.of_unknowns.getOwnershipRange()[0]
     columns = first + 3 * gdim * moving[:, None] + column

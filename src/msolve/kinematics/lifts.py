@@ -24,7 +24,7 @@ from scipy import sparse
 
 from msolve.continuum.space import DisplacementSpace
 from msolve.kinematics.matrices import block_matrix, interpolation_matrix, petsc_matrix
-from msolve.kinematics.slaving import NodeSlaving, slave_nodes, straightened
+from msolve.kinematics.slaving import NodeSlaving, mean_of, slave_nodes, straightened
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -156,8 +156,8 @@ def build_kinematics(
             those are free, and at zero it is never an unknown. Shape ``(n_local,)``; required with a space.
         slits: Straight cracks ``(x1 of the tip, x2 of the plane)``, open towards -x1: no interpolation across.
         components: Displacement components that are unknowns, 2 or 3.
-        basis: Basis atom of the primitive cell that each atom is, shape ``(n,)``. Nodes follow atoms of the
-            first sublattice only: its displacement is what the continuum knows. Default: one sublattice.
+        basis: Basis atom of the primitive cell that each atom is, shape ``(n,)``. Nodes follow the mean of the
+            sublattices: its displacement is what the continuum knows. Default: one sublattice.
         recovery: Correct linear elements between their vertices for curvature, where atoms interpolate them.
     """
     n_free_atoms = np.bincount(atom_owner[free], minlength=comm.size)
@@ -170,10 +170,14 @@ def build_kinematics(
         candidate[prescribed] = False
         if held is not None:
             candidate &= ~held.any(axis=1)
-        leading = np.arange(len(X)) if basis is None else np.flatnonzero(basis == 0)
-        slaving = slave_nodes(
-            positions, candidate, X[leading], free[leading], space.gdim, slits, basis is not None
-        ).renumbered(leading)
+        parts = []
+        for b in range(1 if basis is None else int(basis.max()) + 1):
+            own = np.arange(len(X)) if basis is None else np.flatnonzero(basis == b)
+            part = slave_nodes(
+                positions, candidate, X[own], free[own], space.gdim, slits, basis is not None
+            )
+            parts.append(part.renumbered(own))
+        slaving = mean_of(parts)
         slaving, straight = straightened(slaving, candidate, space.edge_nodes())
         node_is_free = ~slaving.slaved & (beta > 0)
         node_is_free[prescribed] = False
