@@ -5,7 +5,7 @@
 An atom that the mesh carries stands at X + u(X) + p_b(F), with the inner shifts p_b of the potential's own
 Cauchy-Born law at the gradient of the mesh field there, their mean over the basis taken off. Without them a strained
 diamond or hcp pad is no crystal at rest, and the atoms feel it. The mean, not the first sublattice, because it has the
-symmetry of the crystal: inversion swaps the sublattices of diamond and hcp, so that p_b depends on no second gradient of
+symmetry of the crystal: inversion swaps the sublattices of diamond and hcp, so p_b depends on no second gradient of
 the mean, and free surfaces are free of traction by its gradient. With the first sublattice both are off to first order.
 
 References:
