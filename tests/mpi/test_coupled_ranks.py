@@ -146,6 +146,25 @@ def test_estimates_of_one_state_agree_to_eight_digits(ranks, tmp_path):
         assert more[name] == pytest.approx(one[name], rel=1e-8), name
 
 
+@pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
+    """On a mesh that ignores the lattice; patches of vertices reach over the cells of other ranks."""
+    given = {
+        "coupling.method": "bqcf",
+        "coupling.handshake.lift": "quadratic",
+        "mesh.kind": "free",
+        "solver.stability": "false",
+        "compare.atomistic": "false",
+    }
+    one, more = (run(n, tmp_path / str(n), **given) for n in (1, ranks))
+    steps = [result["steps"][0] for result in (one[0], more[0])]
+    assert steps[1]["energy"] == pytest.approx(steps[0]["energy"], rel=ENERGY)
+    assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
+    for name in ("elasticity_norm", "total_h1", "coupling", "discretisation"):
+        ours, theirs = (step["estimate"][name] for step in steps)
+        assert theirs == pytest.approx(ours, rel=1e-5), name
+
+
 def test_refinement_decides_the_same_on_two_ranks(tmp_path):
     changes = {
         "adaptivity.total_h1": "0.004 angstrom",
