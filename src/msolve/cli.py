@@ -165,12 +165,10 @@ def _work(
         )
     else:
         case = _read(paths[0], arguments.overrides, comm)
-    # PETSc takes its options when it starts, which importing msolve.run makes it do.
+    # PETSc takes its options when it starts, which importing msolve.check or msolve.run makes it do.
     import petsc4py
 
     petsc4py.init(["msolve", *shlex.split(arguments.petsc)], comm=comm)
-    import msolve.run as run
-
     if verb == "check":
         from msolve.check import check_case
 
@@ -178,6 +176,8 @@ def _work(
         if comm.rank == 0:
             print(report, flush=True)
         return DONE
+    import msolve.run as run
+
     signals.listen()  # again, because PETSc has its own handlers
     result = run.run_case(case, comm, state=state, stop=lambda: signals.caught)
     return DONE if result.status == "converged" else NOT_CONVERGED
