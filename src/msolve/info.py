@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -244,7 +245,8 @@ def _handshake(path: Path) -> About:
 
 def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
     def number(key: str, how: str) -> str:
-        return "" if step.get(key) is None else format(step[key], how)
+        value = step.get(key)
+        return "" if value is None or math.isnan(value) else format(value, how)
 
     unit = {"1": "", "MPa*m^0.5": "MPa√m"}.get(step["load_unit"], step["load_unit"])
     return (
