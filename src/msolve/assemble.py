@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.atomistic import Patch, share_atoms, site_costs
+from msolve.atomistic import Patch, share_atoms
 from msolve.continuum.energy import Material, StoredEnergy
 from msolve.continuum.pooled import PooledLaw
 from msolve.continuum.space import build_space
@@ -32,7 +32,7 @@ from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.loading import Scene, loads_on
 from msolve.loads import BoundaryLoads, Tabulated
-from msolve.parallel import Pools, bisect_owners
+from msolve.parallel import Pools
 from msolve.placement import Displacement, Placement
 from msolve.potentials import ForceModel, Potential
 from msolve.problem import CoupledProblem
@@ -359,12 +359,10 @@ def full_atomistic(
 def share_sites(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
     """Share atoms among the ranks that evaluate the potential, by the cost of their sites. Collective."""
     X, periodic = atoms.positions, np.array([False, False, body.gdim == 2])
-    owner = None
-    if body.pools is not None:
-        cost = site_costs(body.model, body.cell, periodic, X, sites)
-        workers = body.pools.first
-        owner = workers[bisect_owners(X[:, : body.gdim], cost, len(workers))]
-    return share_atoms(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
+    workers = None if body.pools is None else body.pools.first
+    return share_atoms(
+        comm, body.model, atoms.numbers, body.cell, periodic, X, sites, workers=workers
+    )
 
 
 def _place(

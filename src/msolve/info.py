@@ -35,7 +35,7 @@ Rows = dict[str, str]
 
 KNOWN = (
     "output folders, result.json, checkpoint.h5, fields (.xdmf, .h5), atoms (.extxyz), inputs (.yaml), gmsh "
-    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .linear, .sw, .model, .nequip.zip, .ckpt), "
+    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .linear, .sw, .model, .nequip.zip, .ckpt, .pth), "
     "learned handshakes (.pt)"
 )
 
@@ -62,7 +62,7 @@ class About:
 def about(path: Path) -> About:
     """Find out what a file or folder is. Rank-local.
 
-    MACE and NequIP models are pickles: looking at one runs code that it contains.
+    Models of MACE, NequIP and SevenNet are pickles: looking at one runs code that it contains.
 
     Raises:
         CaseError: It is missing, damaged, or nothing that msolve knows.
@@ -88,6 +88,7 @@ def about(path: Path) -> About:
         ".model": lambda path: _potential(path, "mace"),
         ".ckpt": lambda path: _potential(path, "nequip"),
         ".zip": lambda path: _potential(path, "nequip"),
+        ".pth": lambda path: _potential(path, "sevennet"),
         ".pt": _handshake,
     }
     if ending not in readers:
@@ -425,5 +426,6 @@ def _potential(path: Path, kind: str) -> About:
         "sw": "Stillinger-Weber file",
         "mace": "MACE model",
         "nequip": "NequIP or Allegro model",
+        "sevennet": "SevenNet model",
     }
     return About(names[kind], rows)

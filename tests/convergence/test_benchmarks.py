@@ -93,6 +93,7 @@ def test_the_benchmark_for_gpus_runs_without_finite_elements(tmp_path):
         "memory",
         "peers",
         "scaling",
+        "balance",
         "large",
         "represented",
         "models",
