@@ -35,7 +35,7 @@ from msolve.io.log import RunLog
 from msolve.io.meshes import MeshData
 from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
-from msolve.refinement import fits, marked, pushed, quadratic, refined, shrunk
+from msolve.refinement import Error, fits, marked, pushed, quadratic, refined, shrunk
 from msolve.solvers import Settings
 from msolve.stability import doubtful_atoms, unstable_cells
 
@@ -43,6 +43,18 @@ Array = npt.NDArray[np.float64]
 
 AMPLE = 4.0
 """An error so much below its tolerance lets cores shrink."""
+
+AIM = 0.8
+"""The next round aims a little below the tolerance, because rates are not known exactly."""
+
+FURTHEST = 0.25
+"""It never aims at less than this share of the error: parts of a large error say little about a small one."""
+
+HALF = 0.5
+"""What it aims at where there is no tolerance; and what one round is sure to gain."""
+
+SHOWN = 1.1
+"""Growth of cores from which on it shows a rate."""
 
 FAR = 0.25
 """Square of what lies beyond the outer boundary over that of the rest from which on a body grows."""
@@ -79,6 +91,7 @@ class Round:
         goal: Estimated error of the number that is refined for; ``None`` without one.
         full: The full model beside it.
         unstable: Where the mesh's law is about to lose its stability or a committee disagrees, shape ``(n, 2)`` [Å].
+        rate: Of the coupling error over the size of cores, by theory or by what the last growth has shown.
         seconds: What it took.
     """
 
@@ -91,12 +104,26 @@ class Round:
     goal: float | None
     full: FullModel
     unstable: Array
+    rate: float
     seconds: float
 
     @property
     def error(self) -> float:
         """What is to become small."""
         return self.numbers.total_h1 if self.goal is None else self.goal
+
+    def share(self, part: int) -> float | None:
+        """H1 norm of what the coupled space holds of the error (0), or of the rest (1); ``None`` if not known."""
+        parts = self.places.parts
+        return None if parts is None else float(np.sqrt(parts[:, part].sum()))
+
+    @property
+    def by_mesh(self) -> bool:
+        """Whether the mesh has the larger share in the error."""
+        coupling, mesh = self.share(0), self.share(1)
+        if coupling is None or mesh is None:
+            coupling, mesh = self.numbers.coupling, self.numbers.discretisation
+        return (mesh or 0.0) >= (coupling or 0.0)
 
     @property
     def unknowns(self) -> int:
@@ -153,8 +180,9 @@ class Refinement:
                 doubtful_atoms(assembly, z, t, self._wanted.doubt),
             ]
         )
+        rate = _rate(setup, places, before)
         seconds = time.perf_counter() - begin
-        found = Round(setup, mesh, assembly, z, numbers, places, off, full, unstable, seconds)
+        found = Round(setup, mesh, assembly, z, numbers, places, off, full, unstable, rate, seconds)
         self.rows.append(_row(found, told, sum(r.iterations for r in solved.reports)))
         self._log.say(_told(len(self.rows) - 1, self.rows[-1]))
         return found
@@ -214,8 +242,11 @@ class Refinement:
         where = last.full.X
         inside = setup.body.shape.distance(where) < -case.compare.rim
         places = marked(where[inside, :2], last.places.source[inside], wanted.bulk)
+        error = self._wanted_of(last, where[:, :2], inside)
         next_case: Case = self._comm.bcast(
-            refined(setup, places, last.mesh, last.unstable) if self._comm.rank == 0 else None
+            refined(setup, places, last.mesh, last.unstable, error)
+            if self._comm.rank == 0
+            else None
         )
         if next_case == case:
             return (
@@ -223,6 +254,25 @@ class Refinement:
             )
         following = dataclasses.replace(setup, case=next_case)
         return following if fits(following) else "the body is too small for a larger core"
+
+    def _wanted_of(self, last: Round, where: Array, inside: npt.NDArray[np.bool_]) -> Error:
+        """What the next round is to gain: all of it, or a good part of it where that is much."""
+        goal, parts = self._wanted.quantity, last.places.parts
+        if parts is None or goal is not None:
+            # By the sources alone: the mesh has what lies where it is coarse.
+            source = np.where(inside, np.abs(last.places.source), 0.0)
+            parts = np.column_stack([0.0 * source, source])
+        share = max(AIM * self._tolerance / last.error, FURTHEST) if self._tolerance else HALF
+        evaluated = last.assembly.X[last.assembly.evaluated, :2]
+        # A number's error is a square already: forces times an adjoint that is no better known than the state.
+        return Error(
+            where,
+            parts,
+            share if goal is not None else share**2,
+            evaluated,
+            self._wanted.atom_cost,
+            last.rate,
+        )
 
     def smaller(self, last: Round) -> Round:
         """The same with smaller cores, while the error stays below its tolerance."""
@@ -246,11 +296,22 @@ class Refinement:
     def _out_of_rounds(self) -> bool:
         return len(self.rows) >= self._wanted.rounds
 
+    def is_far(self, last: Round) -> bool:
+        """Whether one usual round more will not do."""
+        return self.enough(last) is None and last.error > self._tolerance / HALF
+
+    def mesh_is_dear(self, last: Round) -> bool:
+        """Whether the mesh has the larger share in the error, and in the cost."""
+        atoms = int(last.assembly.evaluated.sum())
+        return last.by_mesh and last.unknowns >= self._wanted.atom_cost * atoms
+
     def better(self, before: Round, usual: Round) -> Round:
         """The usual next round, or quadratic elements in its place: what gains more for its unknowns."""
         if not self._wanted.quadratic or before.setup.case.mesh.degree == 2:
             return usual
-        setup = dataclasses.replace(usual.setup, case=quadratic(usual.setup.case))
+        # On the mesh before: what has just been made finer is made finer for linear elements.
+        case = usual.setup.case.model_copy(update={"mesh": before.setup.case.mesh})
+        setup = dataclasses.replace(usual.setup, case=quadratic(case))
         tried = self.solve(setup, usual, "quadratic elements tried")
         gains = [
             math.log(before.error / one.error) / math.log(max(one.unknowns / before.unknowns, 1.01))
@@ -281,8 +342,7 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
             stop = stop or str(following)
             break
         usual = work.solve(following, last, "refined")
-        by_mesh = (last.numbers.discretisation or 0.0) >= (last.numbers.coupling or 0.0)
-        if not tried and by_mesh and work.enough(usual) is None:
+        if not tried and work.mesh_is_dear(last) and work.is_far(usual):
             tried = True
             usual = work.better(last, usual)
         last = usual
@@ -293,6 +353,24 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
     goal = wanted.quantity
     label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
     return Adapted(dataclasses.replace(last.setup, case=done), history, tuple(shown), label)
+
+
+def _rate(setup: Setup, places: Places, before: Round | None) -> float:
+    """Rate of the coupling error over the size of cores: strains of a crack fall as 1/√r, of a defect as r^-d.
+
+    What the last growth has shown replaces it, up to twice as fast.
+    """
+    theory = 1.0 if setup.body.crack else float(setup.body.gdim)
+    if before is None or places.parts is None or before.places.parts is None:
+        return theory
+    cores = [[core.extent() for core in one.regions.cores] for one in (before.setup, setup)]
+    if len(cores[0]) != len(cores[1]):
+        return before.rate
+    grown = float(np.linalg.norm(cores[1]) / np.linalg.norm(cores[0]))
+    if not grown > SHOWN:
+        return before.rate
+    less = 0.5 * math.log(before.places.parts[:, 0].sum() / places.parts[:, 0].sum())
+    return float(np.clip(less / math.log(grown), theory, 2 * theory))
 
 
 def _view(found: Round) -> RoundView:
@@ -320,6 +398,8 @@ def _row(found: Round, how: str, iterations: int) -> dict[str, Any]:
         "total_h1": numbers.total_h1,
         "tip_h1": numbers.tip_h1,
         "quantity": found.goal,
+        "coupling_h1": found.share(0),
+        "discretisation_h1": found.share(1),
         "coupling": numbers.coupling,
         "discretisation": numbers.discretisation,
         "truncation": numbers.truncation,
