@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
@@ -32,10 +33,10 @@ from msolve.errors import CaseError, ConvergenceError
 from msolve.estimate import Estimate, Places
 from msolve.goals import goal_places
 from msolve.io.log import RunLog
-from msolve.io.meshes import MeshData
 from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
 from msolve.refinement import Error, fits, marked, pushed, quadratic, refined, shrunk
+from msolve.rounds import Round, rate_of, row_of, told_of, view_of
 from msolve.solvers import Settings
 from msolve.stability import doubtful_atoms, unstable_cells
 
@@ -52,9 +53,6 @@ FURTHEST = 0.25
 
 HALF = 0.5
 """What it aims at where there is no tolerance; and what one round is sure to gain."""
-
-SHOWN = 1.1
-"""Growth of cores from which on it shows a rate."""
 
 FAR = 0.25
 """Square of what lies beyond the outer boundary over that of the rest from which on a body grows."""
@@ -77,60 +75,6 @@ class Adapted:
     label: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Round:
-    """One solved problem.
-
-    Attributes:
-        setup: It.
-        mesh: Its mesh, on the first rank.
-        assembly: The assembled problem.
-        z: Solution.
-        numbers: Its estimate.
-        places: Expected error, and its source, at the places that ``full`` speaks of.
-        goal: Estimated error of the number that is refined for; ``None`` without one.
-        full: The full model beside it.
-        unstable: Where the mesh's law is about to lose its stability or a committee disagrees, shape ``(n, 2)`` [Å].
-        rate: Of the coupling error over the size of cores, by theory or by what the last growth has shown.
-        seconds: What it took.
-    """
-
-    setup: Setup
-    mesh: MeshData
-    assembly: Assembly
-    z: PETSc.Vec
-    numbers: Estimate
-    places: Places
-    goal: float | None
-    full: FullModel
-    unstable: Array
-    rate: float
-    seconds: float
-
-    @property
-    def error(self) -> float:
-        """What is to become small."""
-        return self.numbers.total_h1 if self.goal is None else self.goal
-
-    def share(self, part: int) -> float | None:
-        """H1 norm of what the coupled space holds of the error (0), or of the rest (1); ``None`` if not known."""
-        parts = self.places.parts
-        return None if parts is None else float(np.sqrt(parts[:, part].sum()))
-
-    @property
-    def by_mesh(self) -> bool:
-        """Whether the mesh has the larger share in the error."""
-        coupling, mesh = self.share(0), self.share(1)
-        if coupling is None or mesh is None:
-            coupling, mesh = self.numbers.coupling, self.numbers.discretisation
-        return (mesh or 0.0) >= (coupling or 0.0)
-
-    @property
-    def unknowns(self) -> int:
-        """Scalar unknowns."""
-        return self.assembly.problem.kinematics.unknowns.n_global
-
-
 class Refinement:
     """Solves one problem after the other.
 
@@ -139,13 +83,22 @@ class Refinement:
         wanted: When to stop.
         settings: Of the solver.
         log: Told each round.
+        watch: Shown each round, if given.
 
     Note:
         Everything is collective.
     """
 
-    def __init__(self, comm: MPI.Comm, wanted: Adaptivity, settings: Settings, log: RunLog) -> None:
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        wanted: Adaptivity,
+        settings: Settings,
+        log: RunLog,
+        watch: Callable[[Round], None] | None = None,
+    ) -> None:
         self._comm, self._wanted, self._settings, self._log = comm, wanted, settings, log
+        self._watch = watch
         self.rows: list[dict[str, Any]] = []
         self._begin = time.perf_counter()
 
@@ -180,11 +133,15 @@ class Refinement:
                 doubtful_atoms(assembly, z, t, self._wanted.doubt),
             ]
         )
-        rate = _rate(setup, places, before)
+        rate = rate_of(setup, places, before)
         seconds = time.perf_counter() - begin
-        found = Round(setup, mesh, assembly, z, numbers, places, off, full, unstable, rate, seconds)
-        self.rows.append(_row(found, told, sum(r.iterations for r in solved.reports)))
-        self._log.say(_told(len(self.rows) - 1, self.rows[-1]))
+        found = Round(
+            setup, mesh, assembly, z, solved, numbers, places, off, full, unstable, rate, seconds
+        )
+        self.rows.append(row_of(found, told, sum(r.iterations for r in solved.reports)))
+        self._log.say(told_of(len(self.rows) - 1, self.rows[-1]))
+        if self._watch is not None:
+            self._watch(found)
         return found
 
     def _estimated(
@@ -323,8 +280,21 @@ class Refinement:
         return tried if kept else usual
 
 
-def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adapted:
+def adapt(
+    setup: Setup,
+    comm: MPI.Comm,
+    settings: Settings,
+    log: RunLog,
+    watch: Callable[[Round], None] | None = None,
+) -> Adapted:
     """Refine until the estimated error at the last load is small enough, or something else says stop. Collective.
+
+    Args:
+        setup: The first problem; its case says what is wanted.
+        comm: Communicator.
+        settings: Of the solver.
+        log: Told each round.
+        watch: Shown each round, if given.
 
     Raises:
         CaseError: No error can be estimated for this body.
@@ -332,9 +302,9 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
     """
     wanted = setup.case.adaptivity
     assert wanted is not None
-    work = Refinement(comm, wanted, settings, log)
+    work = Refinement(comm, wanted, settings, log, watch)
     last = work.smaller(work.solve(setup, None, "start"))
-    shown, tried = [_view(last)], False
+    shown, tried = [view_of(last)], False
     while True:
         stop = work.enough(last)
         following = None if stop is not None else work.following(last)
@@ -346,72 +316,10 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
             tried = True
             usual = work.better(last, usual)
         last = usual
-        shown.append(_view(last))
+        shown.append(view_of(last))
     log.say(f"refinement: {stop}")
     done = last.setup.case.model_copy(update={"adaptivity": None})
     history = {"stopped": stop, "rounds": work.rows}
     goal = wanted.quantity
     label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
     return Adapted(dataclasses.replace(last.setup, case=done), history, tuple(shown), label)
-
-
-def _rate(setup: Setup, places: Places, before: Round | None) -> float:
-    """Rate of the coupling error over the size of cores: strains of a crack fall as 1/√r, of a defect as r^-d.
-
-    What the last growth has shown replaces it, up to twice as fast.
-    """
-    theory = 1.0 if setup.body.crack else float(setup.body.gdim)
-    if before is None or places.parts is None or before.places.parts is None:
-        return theory
-    cores = [[core.extent() for core in one.regions.cores] for one in (before.setup, setup)]
-    if len(cores[0]) != len(cores[1]):
-        return before.rate
-    grown = float(np.linalg.norm(cores[1]) / np.linalg.norm(cores[0]))
-    if not grown > SHOWN:
-        return before.rate
-    less = 0.5 * math.log(before.places.parts[:, 0].sum() / places.parts[:, 0].sum())
-    return float(np.clip(less / math.log(grown), theory, 2 * theory))
-
-
-def _view(found: Round) -> RoundView:
-    """Of one round; without a mesh on all ranks but the first."""
-    free = found.assembly.X[found.assembly.free, :2]
-    mesh = found.mesh
-    return RoundView(mesh.points[:, :2], mesh.cells[:, :3], free, found.error, found.unknowns)
-
-
-def _row(found: Round, how: str, iterations: int) -> dict[str, Any]:
-    numbers, assembly = found.numbers, found.assembly
-    space = assembly.problem.kinematics.space
-    assert space is not None
-    assert found.setup.case.domain is not None
-    return {
-        "how": how,
-        "free_atoms": int(assembly.free.sum()),
-        "evaluated_atoms": int(assembly.evaluated.sum()),
-        "mesh_nodes": space.n_global_nodes,
-        "unknowns": found.unknowns,
-        "cores": len(found.setup.regions.cores),
-        "degree": found.setup.case.mesh.degree,
-        "radius": found.setup.case.domain.radius,
-        "unstable_cells": len(found.unstable),
-        "total_h1": numbers.total_h1,
-        "tip_h1": numbers.tip_h1,
-        "quantity": found.goal,
-        "coupling_h1": found.share(0),
-        "discretisation_h1": found.share(1),
-        "coupling": numbers.coupling,
-        "discretisation": numbers.discretisation,
-        "truncation": numbers.truncation,
-        "contraction": numbers.contraction,
-        "iterations": iterations,
-        "seconds": found.seconds,
-    }
-
-
-def _told(k: int, row: dict[str, Any]) -> str:
-    goal = "" if row["quantity"] is None else f", of the quantity {row['quantity']:.3g}"
-    return (
-        f"round {k} ({row['how']}): estimated error {row['total_h1']:.3g} Å{goal}, {row['evaluated_atoms']} atoms "
-        f"evaluated, {row['unknowns']} unknowns, {row['seconds']:.1f} s"
-    )

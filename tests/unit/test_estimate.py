@@ -59,7 +59,10 @@ def test_the_estimate_is_the_error(case):
     assert np.abs(d - error).max() < 0.2 * np.abs(error).max()
     # Its two parts, place by place: what the coupled space holds, and what lies between its nodes.
     assert parts.shape == (len(d), 2) and (parts >= 0).all() and (parts.sum(axis=0) > 0).all()
-    assert parts.sum() == pytest.approx(found.total_h1**2, rel=0.05)
+    coupling, mesh = np.sqrt(parts.sum(axis=0))
+    assert abs(coupling - mesh) < found.total_h1 < coupling + mesh
+    # They are orthogonal in elasticity, in this norm nearly.
+    assert parts.sum() == pytest.approx(found.total_h1**2, rel=0.3)
     near = parts[away < 4.0].sum(axis=0)
     assert near[0] / parts[:, 0].sum() > 2 * near[1] / parts[:, 1].sum()
 
