@@ -54,6 +54,9 @@ FURTHEST = 0.25
 HALF = 0.5
 """What it aims at where there is no tolerance; and what one round is sure to gain."""
 
+STALLED = 0.8
+"""A round that leaves more than this share of the error gains little."""
+
 FAR = 0.25
 """Square of what lies beyond the outer boundary over that of the rest from which on a body grows."""
 
@@ -253,9 +256,10 @@ class Refinement:
     def _out_of_rounds(self) -> bool:
         return len(self.rows) >= self._wanted.rounds
 
-    def is_far(self, last: Round) -> bool:
-        """Whether one usual round more will not do."""
-        return self.enough(last) is None and last.error > self._tolerance / HALF
+    def is_far(self, before: Round, usual: Round) -> bool:
+        """Whether one usual round more will not do, or rounds gain little."""
+        far = usual.error > min(self._tolerance / HALF, STALLED * before.error)
+        return far and self.enough(usual) is None
 
     def mesh_is_dear(self, last: Round) -> bool:
         """Whether the mesh has the larger share in the error, and in the cost."""
@@ -312,7 +316,7 @@ def adapt(
             stop = stop or str(following)
             break
         usual = work.solve(following, last, "refined")
-        if not tried and work.mesh_is_dear(last) and work.is_far(usual):
+        if not tried and work.mesh_is_dear(last) and work.is_far(last, usual):
             tried = True
             usual = work.better(last, usual)
         last = usual

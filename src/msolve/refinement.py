@@ -248,7 +248,7 @@ def fine_zones(places: Array, length: Array, wanted: Array, near: float) -> list
     """Discs over places ``(n, 2)`` with edges of ``length`` that are to become ``wanted`` (both ``(n,)``) [Å]."""
     if not len(places):
         return []
-    level = np.round(np.log2(length / near)).astype(np.int64) + 1
+    level = np.round(np.log2(length / near)).astype(np.int64)
     width = near * 2.0**level
     square = np.floor(places / width[:, None]).astype(np.int64)
     zones, which = np.unique(np.column_stack([level, square]), axis=0, return_inverse=True)

@@ -284,7 +284,8 @@ def test_a_core_that_is_too_large_shrinks(tmp_path):
 
 @pytest.mark.slow
 def test_quadratic_elements_are_kept_only_where_they_pay(tmp_path):
-    result = rounds_of(tmp_path, adaptivity={"total_h1": "0.0002 angstrom"})
+    wanted = {"total_h1": "0.0002 angstrom", "atom_cost": 1}
+    result = rounds_of(tmp_path, adaptivity=wanted)
     rows = result.adaptivity["rounds"]
     tried = [k for k, row in enumerate(rows) if "quadratic" in row["how"]]
     assert len(tried) == 1
