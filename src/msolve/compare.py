@@ -76,9 +76,20 @@ class Norms:
         """sqrt(Σ |e_i - e_j|²) inside the rim, of a field ``(n, 3)`` [Å]."""
         return float(np.linalg.norm(e[self.inside[0]] - e[self.inside[1]]))
 
+    def each(self, e: Array) -> Array:
+        """Its square atom by atom, half of each bond at either end, shape ``(n,)`` [Å²]."""
+        i, j = self.inside
+        half = 0.5 * ((e[i] - e[j]) ** 2).sum(axis=1)
+        return summed(i, half, len(e)) + summed(j, half, len(e))
+
     def tip(self, e: Array) -> float:
         """The same near the defect."""
         return float(np.linalg.norm(e[self.near[0]] - e[self.near[1]]))
+
+
+def summed(of: npt.NDArray[np.int64], values: Array, n: int) -> Array:
+    """Sums of the values that belong to each of 0 to n - 1."""
+    return np.bincount(of, values, n).astype(np.float64)
 
 
 class Lifting:
