@@ -52,8 +52,20 @@ SHIFTS = (0.0, 0.05, 0.2, 0.8, 3.2)
 STIFFENED = 1.0
 """Stiffness that the border gives to the softest mode, over that of the second one."""
 
+MODES = 4
+"""Softest modes among which that is sought."""
+
+DRIVEN = 0.05
+"""Pull of the load along a mode, over the largest among these, from which on the load drives it."""
+
 LEAST_PUSH = 1e-2
-"""Share of the load's pull, in the norm of H_s⁻¹, that has to act along φ: none does where a symmetry breaks."""
+"""Share of the load's pull, in the norm of H_s⁻¹, that has to act along φ."""
+
+UNDRIVEN = (
+    "the load does not push along the softest mode: where it becomes unstable a symmetry breaks, and the branch need "
+    "not turn back"
+)
+"""Why there is no border."""
 
 STEP = 1e-4
 """Relative change of the load in differences of how held atoms move."""
@@ -110,29 +122,33 @@ def modes_of(H: PETSc.Mat, D: PETSc.Mat, count: int) -> list[Mode]:
 
 
 def chosen_border(full: Assembly, x: PETSc.Vec, t: float, H: PETSc.Mat, D: PETSc.Mat) -> Border:
-    """The amplitude of the softest mode in a state, growing where the load pushes. Collective.
+    """The amplitude of the softest mode that the load drives, growing with the load where it is stable. Collective.
 
     Raises:
-        ConvergenceError: There is none: H has several negative eigenvalues, or the load does not push along it.
+        ConvergenceError: There is none: H has negative eigenvalues beside it, or the load drives none.
     """
-    modes = modes_of(H, D, 4)
+    modes = modes_of(H, D, MODES)
     if len(modes) < 2 or modes[1].value <= 0:
-        raise ConvergenceError("the Hessian has more than one soft direction")
-    mode = modes[0].vector
-    pull = D.createVecLeft()
-    D.mult(mode, pull)
-    on = on_atoms(full, pull)
+        raise ConvergenceError("the Hessian has more than one unstable direction")
+    pull = held_pull(full, x, t, held_motion(full, x, t))
+    pushes = [float(pull.dot(mode.vector)) for mode in modes]
+    driven = next(
+        (k for k, one in enumerate(pushes) if abs(one) > DRIVEN * float(np.abs(pushes).max())), None
+    )
+    if driven is None or (driven > 0 and modes[0].value <= 0):
+        raise ConvergenceError(UNDRIVEN)
+    mode, push = modes[driven].vector, pushes[driven]
+    strained = D.createVecLeft()
+    D.mult(mode, strained)
+    on = on_atoms(full, strained)
     # Rounded, so that no round-off decides between atoms that mirror each other.
     order = np.lexsort((*full.X.T[::-1], -np.linalg.norm(on, axis=1).round(9)))
     on[order[BORDER_ATOMS:]] = 0.0
     c = from_atoms(full, on)
-    push = held_pull(full, x, t, held_motion(full, x, t)).dot(mode)
-    if push == 0:
-        raise ConvergenceError("the load moves no held atom")
     # The load acts against the gradient.
     c.scale(-math.copysign(1.0, push) / float(c.dot(mode)))
     values = tuple(mode.value for mode in modes)
-    return Border(c, STIFFENED * (values[1] - min(values[0], 0.0)), values)
+    return Border(c, STIFFENED * (values[max(1, driven)] - min(values[0], 0.0)), values)
 
 
 def held_motion(full: Assembly, x: PETSc.Vec, t: float) -> Array:
@@ -189,10 +205,7 @@ class Bordered:
         q = solve(pull)
         along, whole = float(c.dot(q)), math.sqrt(max(float(pull.dot(q)), 0.0))
         if not kappa > 0 or not abs(along) * math.sqrt(kappa) > LEAST_PUSH * whole:
-            raise ConvergenceError(
-                "the load does not push along the softest mode: where it becomes unstable a symmetry breaks, and the "
-                "branch need not turn back"
-            )
+            raise ConvergenceError(UNDRIVEN)
         q.axpy(-along, phi)
         velocity = held - on_atoms(full, q)
         return cls(full, border, x, t, solve, phi, kappa, kappa * along, velocity)

@@ -155,9 +155,8 @@ def lipschitz_bound(
     if tau is None:
         return None
     # Largest |u| over |v|, and how far each vector may change in the ball.
-    push: Array = np.zeros_like(edges.vec)
-    if motion is not None:
-        push = (motion.velocity[edges.j] - motion.velocity[edges.i]) / motion.weight
+    velocity = np.zeros_like(y) if motion is None else motion.velocity / motion.weight
+    push = velocity[edges.j] - velocity[edges.i]
     per_norm = np.sqrt(steps / tau + (push**2).sum(axis=1))
     moved = radius * per_norm
     if moved.max() >= min(slack, 0.25 * float(edges.length.min())):

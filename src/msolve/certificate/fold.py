@@ -114,7 +114,7 @@ class _Centre:
 
 
 def certify_fold(
-    full: Assembly, x0: PETSc.Vec, t: float, effort: Effort
+    full: Assembly, x0: PETSc.Vec, t: float, effort: Effort, close: float = CLOSE
 ) -> tuple[FoldCertificate, Bordered | None]:
     """Certify an equilibrium that has the amplitude of a state, at a load near by. Collective.
 
@@ -123,6 +123,7 @@ def certify_fold(
         x0: The lifted coupled state.
         t: Load that was asked for.
         effort: How hard to try; its corrections are not counted here.
+        close: Norm of Newton's step at which the corrections end [√eV].
 
     Returns:
         The certificate, and the bordered system in its centre; ``None`` if nothing is certified.
@@ -132,7 +133,7 @@ def certify_fold(
         H = assembled_hessian(full, x0, t, effort.progress)
         border = chosen_border(full, x0, t, H, D)
         near = Factor(border.matrix(full, H))
-        state, etas = corrected(full, border, x0, t, near)
+        state, etas = corrected(full, border, x0, t, near, close)
         centre = _centre(state, D, effort)
     except ConvergenceError as error:
         return FoldCertificate("C", str(error), t, t), None
@@ -262,15 +263,17 @@ def branch_end(start: Bordered, near: Factor, D: PETSc.Mat, effort: Effort) -> B
 
 def _turning(start: Bordered, near: Factor) -> tuple[Bordered, float]:
     """The fold, by secants in the amplitude, and its amplitude less that of the start. Collective."""
-    full, border = start.full, start.border
     at, a, step = start, 0.0, OPENING
     for _ in range(STEPS):
         if abs(at.stiffness) <= AT_FOLD * at.kappa:
             return at, a
-        x, t = at.moved(step * at.phi, 0.0)
-        before, at = at, corrected(full, border, x, t, near)[0]
-        a += step
-        slope = (at.stiffness - before.stiffness) / step
+        try:
+            found = corrected(at.full, at.border, *at.moved(step * at.phi, 0.0), near)[0]
+        except ConvergenceError:
+            step /= 3
+            continue
+        slope = (found.stiffness - at.stiffness) / step
+        at, a = found, a + step
         step = -at.stiffness / slope if slope else LONGEST
         step = float(np.clip(step, -LONGEST, LONGEST))
     raise ConvergenceError(f"{STEPS} steps of the amplitude did not reach it")
