@@ -188,15 +188,20 @@ def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
 
 def unknowns_of(full: Assembly, y: Array, t: float) -> PETSc.Vec:
     """Unknowns of the full model that place its atoms at ``y``. Collective."""
+    base = full.problem.gather(full.problem.kinematics.unknowns.vector(), t)
+    return from_atoms(full, y - base)
+
+
+def from_atoms(full: Assembly, field: Array) -> PETSc.Vec:
+    """A field on all atoms, shape ``(n, 3)``, as a vector of the full model's unknowns."""
     problem = full.problem
     z = problem.kinematics.unknowns.vector()
-    base = problem.gather(z, t)
     begin = z.getOwnershipRange()[0]
     atoms = problem.kinematics.owned_atoms[full.free[problem.kinematics.owned_atoms]]
     blocks = problem.kinematics.unknowns.atom[atoms]
     components = problem.kinematics.unknowns.components
     values = z.array.reshape(-1, components)
-    values[blocks - begin // components] = (y - base)[atoms, :components]
+    values[blocks - begin // components] = field[atoms, :components]
     z.array = values.ravel()
     return z
 
