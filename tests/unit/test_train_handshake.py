@@ -39,7 +39,7 @@ def learned(folder, *changes):
 
 
 def slab(folder, *changes):
-    return learned(folder, "coupling.handshake={kind: slab}", *changes)
+    return learned(folder, "coupling.handshake={kind: slab, lift: quadratic}", *changes)
 
 
 def test_training_on_few_cracks_finds_most_of_the_residual(tmp_path):
