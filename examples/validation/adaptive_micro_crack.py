@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from msolve.adapt import adapt
 from msolve.build import Setup, build, build_mesh, set_up
-from msolve.config import load_case
+from msolve.config import Case, load_case
 from msolve.io.log import RunLog
 from msolve.rounds import Round
 from msolve.solvers import Settings
@@ -49,14 +49,19 @@ TARGETS = ((0.026, 1000), (0.01, 4000))
 
 
 def rounds_of(overrides: Sequence[str], wanted: Sequence[float]) -> Iterator[Setup]:
-    """The problems of all rounds; the first of each refinement is the same."""
-    for number, error in enumerate(wanted):
+    """The problems of all rounds, each once: refinements begin alike."""
+    seen: list[Case] = []
+    for error in wanted:
         found: list[Round] = []
         changes = [*overrides, f"adaptivity.total_h1={error} angstrom"]
         setup = set_up(load_case(DECK, changes), MPI.COMM_WORLD)
         with tempfile.TemporaryDirectory() as folder, RunLog(0, folder, DECK.stem) as log:
             adapt(setup, MPI.COMM_WORLD, Settings(tolerance=TOLERANCE), log, found.append)
-        yield from (one.setup for one in found[min(number, 1) :])
+        for one in found:
+            case = one.setup.case.model_copy(update={"adaptivity": None})
+            if case not in seen:
+                seen.append(case)
+                yield one.setup
 
 
 def graded(overrides: Sequence[str]) -> Iterator[Setup]:

@@ -254,7 +254,8 @@ def draw(rows: list[Row]) -> object:
                 mine = [row for row in mine if row["kept"]]
                 axis.loglog(*_xy(mine, key), "o-", color=colour, label=label, markersize=4)
                 label = "_nolegend_"
-        axis.loglog(*_xy(singles(rows, names[0]), key), "s--", color="#333333", label="one radius")
+        label = "one radius, slab" if title.startswith("Crack") else "one radius"
+        axis.loglog(*_xy(singles(rows, names[0]), key), "s--", color="#333333", label=label)
         if title.startswith("Crack"):
             known = best(singles(rows, "crack, W, hindsight"), key)
             axis.loglog(*_xy(known, key), "*:", color="#888888", label="learned, best by hindsight")

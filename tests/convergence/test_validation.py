@@ -226,3 +226,15 @@ def test_numbers_lie_in_their_intervals():
         assert row["certified half"] < 0.05 * abs(error), what
         if row["quantity"] == "energy" and "no handshake" not in row["kind"]:
             assert -row["adjoint"] == pytest.approx(error, rel=0.05), what
+
+
+@pytest.mark.slow
+def test_a_refined_crack_takes_a_third_of_the_atoms_of_one_core():
+    module, references = study("refinement"), {}
+    name = "crack, W, learned handshake"
+    last = module._refined(name, module.CASES[name], "0.0065", references)[-1]
+    core = ["regions.core_radius=50 angstrom"]
+    one = module._single("crack, W", "core 50 Å", "crack_eam", core, references)
+    assert last["true"] < 1.02 * one["true"]
+    assert last["estimated"] == pytest.approx(last["true"], rel=0.02)
+    assert 3 * last["atoms"] < one["atoms"]

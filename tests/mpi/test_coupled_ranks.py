@@ -165,14 +165,21 @@ def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
         assert theirs == pytest.approx(ours, rel=1e-5), name
 
 
-def test_refinement_decides_the_same_on_two_ranks(tmp_path):
+@pytest.mark.parametrize(
+    ("deck", "core", "error"),
+    [
+        ("adaptive_vacancy", "4 angstrom", "0.004 angstrom"),
+        pytest.param("adaptive_crack", "5 angstrom", "0.02 angstrom", marks=pytest.mark.slow),
+    ],
+)
+def test_refinement_decides_the_same_on_two_ranks(deck, core, error, tmp_path):
     changes = {
-        "adaptivity.total_h1": "0.004 angstrom",
-        "regions.core_radius": "4 angstrom",
+        "adaptivity.total_h1": error,
+        "regions.core_radius": core,
         "solver.stability": "false",
         "compare.atomistic": "false",
     }
-    one, two = (run(n, tmp_path / str(n), "adaptive_vacancy", **changes)[0] for n in (1, 2))
+    one, two = (run(n, tmp_path / str(n), deck, **changes)[0] for n in (1, 2))
     rounds = [result["adaptivity"]["rounds"] for result in (one, two)]
     assert len(rounds[0]) > 1
     for ours, theirs in zip(*rounds, strict=True):
