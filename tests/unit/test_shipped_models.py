@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from msolve.atomistic import cluster_energy
+from msolve.crystal import Crystal
 from msolve.potentials import load_potential
+from msolve.potentials.rest import relaxed_lattice
 
 pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 
@@ -141,6 +143,17 @@ def test_reported_truth_is_that_of_the_potential(name):
     assert found == pytest.approx(published, rel=2e-4)
 
 
+@each_model
+def test_single_precision_holds_the_same_cubic_crystal(name):
+    start = Crystal.bcc(3.16, 74)
+    exact = relaxed_lattice(model_of(name), start)
+    kind = REPORTS[name]["potential"]["kind"]
+    rough = relaxed_lattice(load_potential(path_of(name), kind, precision="float32"), start)
+    np.testing.assert_allclose(rough.cell, exact.cell, rtol=1e-4)
+    size = np.abs(rough.cell)
+    assert np.ptp(size) < 1e-9 * size.max()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("deck", DECKS)
 def test_decks_of_models_of_other_packages_run(deck, tmp_path):
@@ -160,5 +173,7 @@ def test_decks_of_models_of_other_packages_run(deck, tmp_path):
     (step,) = result["steps"]
     assert step["lowest_eigenvalue"] is None or step["lowest_eigenvalue"] > 0
     if result["comparison"] is not None:
-        assert 0 < result["comparison"]["relative_h1"] < 0.05
-        assert 0 < result["comparison"]["tip_h1"] < 0.03
+        # With torch-sim the core is small, for the comparison's sake.
+        bound = 0.1 if deck == "vacancy_torchsim" else 0.05
+        assert 0 < result["comparison"]["relative_h1"] < bound
+        assert 0 < result["comparison"]["tip_h1"] < 0.6 * bound
