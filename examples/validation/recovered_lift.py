@@ -61,17 +61,20 @@ RADIUS = {"micro_crack_triangular.yaml": "cores.0.radius"}
 """What a deck calls the size of its core."""
 
 
-def study(cases: Sequence[str] = tuple(CASES)) -> list[Row]:
-    """A row for each case and core."""
+def study(
+    cases: Sequence[str] = tuple(CASES), cores: Sequence[float] | None = None, *changed: str
+) -> list[Row]:
+    """A row for each case and core, of its own ones by default; ``changed`` goes on top of the deck's changes."""
     rows: list[Row] = []
     for name in cases:
-        deck, changes, cores, wide, rim = CASES[name]
+        deck, changes, own, wide, rim = CASES[name]
         reference = None
-        for core in cores:
+        for core in cores or own:
             row: Row = {"case": name, "core": core}
             for lift in LIFTS:
                 given = [
                     *changes,
+                    *changed,
                     f"regions.{RADIUS.get(deck.name, 'core_radius')}={core} angstrom",
                     f"coupling.handshake.lift={lift}",
                 ]

