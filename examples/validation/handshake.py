@@ -143,7 +143,7 @@ def _trained(held: Held, folder: Path) -> Path:
     case = load_case(DECKS / f"{held.deck}.yaml", turned)
     given = case.to_dict()
     given["potential"]["file"] = str(case.path(given["potential"]["file"]).resolve())
-    here = folder / held.deck
+    here = folder / held.name.strip("()").replace(")[", "_").rstrip("]")
     here.mkdir()
     (here / "deck.yaml").write_text(yaml.safe_dump(given))
     (here / "own.yaml").write_text(

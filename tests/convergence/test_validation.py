@@ -57,7 +57,7 @@ def test_quadratic_elements_gain_more_the_larger_the_problem():
 
 def test_the_recovered_lift_is_better_than_any_linear_one():
     rows = study("recovered_lift").study(
-        ("vacancy, triangular",), (3.0, 4.0), "domain.radius=40 angstrom"
+        ("vacancy, triangular",), (3.0,), "domain.radius=30 angstrom"
     )
     for row in rows:
         assert row["quadratic"] < 0.6 * row["best_linear"] < 0.6 * row["linear"]
