@@ -26,10 +26,9 @@ from msolve.certificate.factor import Factor
 from msolve.certificate.fold import certify_fold, corrected
 from msolve.certificate.hessian import assembled_hessian
 from msolve.certificate.modes import bond_laplacian
-from msolve.certified import changed_bonds
 from msolve.compare import lift_to, unknowns_of
-from msolve.errors import ConvergenceError
 from msolve.methods import solve
+from msolve.output import tip_position
 from msolve.solvers import Settings, follow_boundary, minimise
 
 RADIUS = 40.0
@@ -38,20 +37,22 @@ RADIUS = 40.0
 LOADS = (0.86, 0.84, 0.82, 0.812, 0.81, 0.809, 0.8085, 0.8083, 0.808, 0.8075, 0.807)
 """K over Griffith's."""
 
-BRANCH = np.arange(0.06, -0.12, -0.01)
-"""Amplitudes less that of the state at the last but fourth load, at which the branch is drawn [Å]."""
+BRANCH = np.arange(0.06, -0.075, -0.01)
+"""Amplitudes less that of the state at 0.81 K_G, at which the branch is drawn [Å]."""
 
 FOLDS = (
     ("heals", 40.0, (0.9, 0.84, 0.82, 0.81), -1.0),
-    ("heals", 60.0, (0.9, 0.86, 0.84), -1.0),
     ("tip rearranges", 40.0, (1.0, 0.96, 0.945, 0.94), -1.0),
 )
 """What happens at the end of a branch, radius of the body, loads on the way to it, and whether it goes down or up."""
 
-FINEST = 1e-6
+FINEST = 1e-5
 """Step of the load at which bisection ends, over Griffith's."""
 
-EXACT = Settings(tolerance=1e-6, max_iterations=2000)
+EXACT = Settings(tolerance=1e-6, max_iterations=400)
+
+SAME_STATE = 5e-3
+"""Largest displacement between two states that count as one [Å]."""
 
 
 def deck(radius: float) -> tuple[Setup, Assembly, Assembly]:
@@ -67,7 +68,7 @@ def followed() -> list[Row]:
     assert setup.K_G is not None
     rows: list[Row] = []
     z, before = assembly.problem.kinematics.unknowns.vector(), 0.0
-    for load in LOADS:
+    for load, exists in zip(LOADS, held_by_all_atoms(setup, full), strict=True):
         t = load * setup.K_G
         follow_boundary(assembly.problem, z, before, t, setup.body.C, assembly.preconditioner)
         solve(assembly, setup.case, z, t, Settings(tolerance=1e-5))
@@ -88,7 +89,7 @@ def followed() -> list[Row]:
             "moved": told.load - load if told.level != "C" else None,
             "half_width": told.half_width,
             "index": told.negative,
-            "exists": _exists(full, x, t),
+            "exists": exists,
         }
         if told.end is not None:
             row |= {"end_level": told.end.level, "low": told.end.low, "high": told.end.high}
@@ -97,11 +98,18 @@ def followed() -> list[Row]:
     return rows
 
 
-def _exists(full: Assembly, x: PETSc.Vec, t: float) -> bool:
-    """Whether minimisation of the full model from a state stays with the same bonds."""
-    end = x.copy()
-    minimise(full.problem, end, t, full.preconditioner, EXACT)
-    return changed_bonds(full, full.problem.gather(x, t), full.problem.gather(end, t)) == 0
+def held_by_all_atoms(setup: Setup, full: Assembly) -> list[bool]:
+    """For each load whether the full model, followed from the first one, still holds its crack tip there."""
+    assert setup.K_G is not None
+    x, out, tip = full.problem.kinematics.unknowns.vector(), [], None
+    for load in LOADS:
+        t = load * setup.K_G
+        minimise(full.problem, x, t, full.preconditioner, EXACT)
+        found = tip_position(full.body, full.X, full.free, full.problem.gather(x, t))
+        assert found is not None
+        tip = found[0] if tip is None else tip
+        out.append(abs(found[0] - tip) < 1.0)
+    return out
 
 
 def branch() -> list[Row]:
@@ -114,7 +122,7 @@ def branch() -> list[Row]:
     near = Factor(border.matrix(full, H))
     at, a, rows = corrected(full, border, x, t, near)[0], 0.0, []
     for amplitude in BRANCH:
-        at = corrected(full, border, *at.moved((amplitude - a) * at.phi, 0.0), near)[0]
+        at = corrected(full, border, *at.moved(float(amplitude - a) * at.phi, 0.0), near)[0]
         a = float(amplitude)
         softest = modes_of(assembled_hessian(full, at.x, at.t), D, 2)[0].value
         rows.append({"amplitude": a, "K": at.t / setup.K_G, "softest": softest})
@@ -163,30 +171,27 @@ def ends() -> list[Row]:
 def bisected(
     setup: Setup, full: Assembly, x: PETSc.Vec, load: float, way: float
 ) -> tuple[float, float]:
-    """The last load at which minimisation keeps the bonds, and the first at which it does not, over Griffith's."""
+    """The last load from which minimisation finds back to where it was, and the first at which not, over Griffith's."""
     assert setup.K_G is not None
     step, gone = 0.002, np.nan
     here = x.copy()
     while step > FINEST:
-        tried, t = here.copy(), (load + way * step) * setup.K_G
-        try:
-            minimise(full.problem, tried, t, full.preconditioner, EXACT)
-            old, new = (full.problem.gather(v, t) for v in (here, tried))
-            stays = changed_bonds(full, old, new) == 0 and np.abs(new - old).max() < 0.5
-        except ConvergenceError:
-            stays = False
-        if stays:
-            here, load = tried, load + way * step
+        further = load + way * step
+        tried = here.copy()
+        minimise(full.problem, tried, further * setup.K_G, full.preconditioner, EXACT)
+        back = tried.copy()
+        minimise(full.problem, back, load * setup.K_G, full.preconditioner, EXACT)
+        if (back - here).norm(PETSc.NormType.NORM_INFINITY) < SAME_STATE:
+            here, load = tried, further
         else:
-            gone = load + way * step
+            gone = further
             step /= 2
     return load, gone
 
 
-def draw(rows: list[Row], curve: list[Row]) -> Figure:
+def draw(rows: list[Row], curve: list[Row], limit: float) -> Figure:
     """The branch, and h of both tests."""
     figure, axes = canvas(9.6, 4.0, columns=2)
-    low = min(float(row["low"]) for row in rows if row.get("low"))  # type: ignore[arg-type]
     K, softest = (np.array([float(row[k]) for row in curve]) for k in ("K", "softest"))  # type: ignore[arg-type]
     stable = softest > 0
     axes[0].plot(K[stable], softest[stable], "-", color=COLOUR["bgfc_deferred"], label="minima")
@@ -202,7 +207,6 @@ def draw(rows: list[Row], curve: list[Row]) -> Figure:
         x = [float(row["K"]) + m for row, m in zip(found, moved, strict=True)]  # type: ignore[arg-type]
         y = [float(row[key]) for row in found]  # type: ignore[arg-type]
         axes[0].plot(x, y, "o" if key == "softest" else "x", color=colour, label=name)
-    axes[0].set_xlim(0.806, 0.822)
     axes[0].set_ylabel("lowest eigenvalue of H against D [eV/Å²]")
     for key, colour, name in (
         ("number", COLOUR["bqcf"], "at the load asked for"),
@@ -210,11 +214,12 @@ def draw(rows: list[Row], curve: list[Row]) -> Figure:
     ):
         found = [row for row in rows if row.get(key) is not None]
         x, y = ([float(row[k]) for row in found] for k in ("K", key))  # type: ignore[arg-type]
-        axes[1].semilogy(x, y, "o-", color=colour, label=name)
+        axes[1].semilogy(x, y, "o", color=colour, label=name)
     axes[1].axhline(1.0, color="black", linewidth=0.8)
     axes[1].set_ylabel("h")
     for axis in axes:
-        axis.axvline(low, color="grey", linewidth=0.8, linestyle=":")
+        axis.set_xlim(0.8065, 0.8225)
+        axis.axvline(limit, color="grey", linewidth=0.8, linestyle=":")
         axis.set_xlabel("K [K_G]")
         axis.legend()
     return figure
@@ -222,7 +227,11 @@ def draw(rows: list[Row], curve: list[Row]) -> Figure:
 
 def main() -> None:
     """Run, print, and renew the page."""
-    rows, curve, found = followed(), branch(), ends()
+    tell(followed(), branch(), ends())
+
+
+def tell(rows: list[Row], curve: list[Row], found: list[Row]) -> None:
+    """Tables and picture."""
     for row in rows:
         row["asked"] = "–" if row["level"] == "C" else f"{row['level']}, h = {row['number']:.2g}"
         row["free"] = row["fold_level"]
@@ -255,11 +264,11 @@ def main() -> None:
             "level": "level",
             "limit": "K there [K_G]",
             "bisection": "bisection: held at, gone at",
-            "seconds": "certificate and limit [s]",
-            "bisection_seconds": "bisection [s]",
         },
     )
-    publish("folds", rows, text, draw(rows, curve), page="guarantees", branch=curve, ends=found)
+    limit = float(found[0]["low"])  # type: ignore[arg-type]
+    figure = draw(rows, curve, limit)
+    publish("folds", rows, text, figure, page="guarantees", branch=curve, ends=found)
 
 
 if __name__ == "__main__":

@@ -216,31 +216,6 @@ def test_a_certificate_is_the_same_on_any_number_of_ranks(certified, n_ranks, tm
         assert number["interval"] == pytest.approx(interval, rel=1e-8), name
 
 
-HEALING = {
-    "domain.radius": "40 angstrom",
-    "regions.core_radius": "9 angstrom",
-    "load.K": "[0.82 K_G, 0.808 K_G]",
-    "certificate.look_around": "false",
-    "compare.atomistic": "false",
-}
-"""The coupled crack holds at the second load, that of all atoms has healed."""
-
-
-@pytest.mark.slow
-def test_a_certificate_at_a_fold_is_the_same_on_two_ranks(tmp_path):
-    one, two = (run(n, tmp_path / str(n), **HEALING)[0]["steps"][-1]["certificate"] for n in (1, 2))
-    assert one["level"] == two["level"] == "C"
-    ours, theirs = one["fold"], two["fold"]
-    assert ours["level"] == theirs["level"] == "A" and ours["negative"] == theirs["negative"] == 0
-    assert ours["load"] == pytest.approx(theirs["load"], rel=1e-7)
-    for key in ("lipschitz", "stiffness"):
-        assert ours[key] == pytest.approx(theirs[key], rel=1e-4), key
-    assert ours["end"]["level"] == theirs["end"]["level"] == "A"
-    for key in ("low", "high"):
-        assert ours["end"][key] == pytest.approx(theirs["end"][key], abs=1e-8), key
-    assert 0.808 < ours["end"]["low"] < ours["end"]["high"] < ours["load"]
-
-
 @pytest.mark.slow
 def test_ranks_that_evaluate_for_others_change_nothing(one, tmp_path):
     """Three ranks: the first works for the second too, as one with a GPU would."""
