@@ -49,7 +49,7 @@ DECKS = {
 """Decks, and the packages that they need."""
 
 SHORTER = {
-    # 60 atoms a second: in single precision, and not to the end
+    # 60 atoms a second: in single precision, and to a larger tolerance
     "vacancy_sevennet": (
         "potential.precision=float32",
         "solver.gradient_tolerance=0.02 eV/angstrom",
