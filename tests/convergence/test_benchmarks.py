@@ -103,9 +103,10 @@ def test_benchmarks_run(name):
     rows = importlib.import_module(name).study(quick=True)
     assert rows
     for row in rows:
-        assert all(
-            value > 0 for value in row.values() if isinstance(value, float) and value == value
-        )
+        for key, value in row.items():
+            if isinstance(value, float) and value == value:
+                # Where ranks or codes agree to the last digit they differ by nothing.
+                assert value > 0 or ("difference" in key and value == 0), (key, value)
 
 
 @pytest.mark.models
