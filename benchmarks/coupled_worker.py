@@ -11,14 +11,13 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 from mpi4py import MPI
 
 import numpy as np
 
 from msolve.build import build, build_mesh, set_up
-from msolve.compare import lift_to
+from msolve.compare import Lifting
 from msolve.config import load_case
 from msolve.crystal import nearest_neighbour_bonds
 from msolve.methods import solve
@@ -43,7 +42,7 @@ def work(deck: str, overrides: list[str]) -> dict[str, object]:
     free = body.shape.distance(X) < 0
     start = X + turned(body.relaxation(X), body.predictor, X, t)
     start += body.predictor.displacement(X, t)
-    everything = SimpleNamespace(X=X, free=free)
+    lift = Lifting(assembly, X, free, body.inner_shifts(atoms))
     i, j, _ = nearest_neighbour_bonds(
         X, body.crystal.period, 1.05 * body.crystal.nearest_neighbour_distance
     )
@@ -57,7 +56,7 @@ def work(deck: str, overrides: list[str]) -> dict[str, object]:
         "period": body.crystal.period,
         "table": str(case.path(case.potential.file)),
         "tolerance": case.solver.gradient_tolerance,
-        "positions": lift_to(assembly, z, t, everything),  # type: ignore[arg-type]
+        "positions": lift(z, t),
         "bonds": bonds,
         "near": np.hypot(X[:, 0], X[:, 1]) < case.compare.tip_radius,
         "set_up": ready - begin,

@@ -19,7 +19,7 @@ import torch
 from common import Row, table
 
 from msolve.potentials import keep_freed_memory
-from msolve.potentials.nequip import undisturbed
+from msolve.potentials.undisturbed import undisturbed
 
 MODELS = {
     "NequIP": measure.DECKS / "potentials/w_nequip/w_nequip.ckpt",

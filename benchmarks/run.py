@@ -20,6 +20,7 @@ STUDIES = (
     "against_lammps",
     "peers",
     "scaling",
+    "balance",
     "large",
     "represented",
     "models",

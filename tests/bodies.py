@@ -121,7 +121,9 @@ def cracked(model, radius, *, handshake=True) -> Body:
     )
 
 
-def coupled(body, core, blend, *, mesh="free", degree=1, comm=MPI.COMM_SELF) -> Assembly:
+def coupled(
+    body, core, blend, *, mesh="free", degree=1, recovery=False, comm=MPI.COMM_SELF
+) -> Assembly:
     """The body with a core of atoms at its middle, on a mesh that matches the lattice or ignores it."""
     near = body.crystal.nearest_neighbour_distance
     reach = core + blend + 2 * near
@@ -139,7 +141,7 @@ def coupled(body, core, blend, *, mesh="free", degree=1, comm=MPI.COMM_SELF) -> 
         slit=Slit(0.0, body.half_gap) if body.crack else None,
     )
     regions = Regions((Ball((0.0, 0.0, 0.0), core),), blend)
-    return couple(comm, body, regions, made, degree=degree)
+    return couple(comm, body, regions, made, degree=degree, recovery=recovery)
 
 
 def deformation(rng, size=0.03):

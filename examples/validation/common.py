@@ -207,12 +207,12 @@ def _scalar_lift(assembly: Assembly, full: Assembly) -> sparse.csr_matrix:
     follows[match] = False
     everything = np.arange(len(full.X))
     assert kinematics.space is not None
-    phi = _csr(interpolation_matrix(kinematics.space, full.X, everything, follows))[::3, ::3]
+    phi = interpolation_matrix(kinematics.space, full.X, everything, follows, kinematics.recovery)
     step = kinematics.unknowns.components
     T = _csr(kinematics.nodes_owned)[::3, ::step]
     unknown = kinematics.unknowns.atom[assembly.free]
     S = sparse.csr_matrix((np.ones(len(match)), (match, unknown)), (len(full.X), T.shape[1]))
-    return (phi @ T + S).tocsr()
+    return (_csr(phi)[::3, ::3] @ T + S).tocsr()
 
 
 def _csr(matrix: PETSc.Mat) -> sparse.csr_matrix:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """What a learned handshake is worth: cracks in tungsten with none, the slab, the learned one, and the oracle.
 
-Loads, radius, meshes and mixtures of modes are none that it was trained on; one more crack plane has a model of its
-own, trained here. The oracle is the best state that the unknowns can take with the slab's relaxation.
+Loads, radius, meshes and mixtures of modes are none that it was trained on; two more crack planes have models of their
+own, trained here. All but the plain slab lift atoms with quadratic recovery. The oracle is the best state that the
+unknowns can take with the slab's relaxation.
 """
 
 from __future__ import annotations
@@ -59,7 +60,11 @@ CUTOFF = 5.5
 
 MODEL = DECKS / "potentials/w_handshake/w_handshake.pt"
 FACE_100 = "crystal.orientation={x1: [0, 1, 0], x2: [1, 0, 0], x3: [0, 0, -1]}"
+FACE_100_011 = "crystal.orientation={x1: [0, -1, 1], x2: [1, 0, 0], x3: [0, 1, 1]}"
 
+
+KINDS = {"slab": "slab", "recovered": "slab", "learned": "learned", "none": "none"}
+"""What is compared, and the ``kind`` of its handshake."""
 
 PARTS = {
     "degree": "degree",
@@ -105,6 +110,12 @@ CASES = (
         "(100)[001]", (FACE_100, "load.K=1.03 K_G"), (1.5, 2.0, 3.0), "K: [0.95, 1.1], shear: 0.05"
     ),
     Held(
+        "(100)[011]",
+        (FACE_100_011, "load.K=1.0 K_G"),
+        (1.5, 2.0, 3.0),
+        "K: [0.92, 1.06], shear: 0.05",
+    ),
+    Held(
         "MACE",
         ("load.K=1.03 K_G", "domain.radius=60 angstrom"),
         (1.5, 2.0),
@@ -147,8 +158,9 @@ def _case(held: Held, model: Path, radius: float) -> Iterator[Row]:
     for times in held.cores:
         core = times * CUTOFF
         found: dict[str, Coupled] = {}
-        for kind in ("slab", "learned", "none"):
+        for kind in KINDS:
             more = f", model: {model}" if kind == "learned" else ""
+            more += "" if kind == "slab" else ", lift: quadratic"
             begin = time.perf_counter()
             setup, assembly = prepare(
                 DECKS / f"{held.deck}.yaml",
@@ -156,7 +168,7 @@ def _case(held: Held, model: Path, radius: float) -> Iterator[Row]:
                     f"domain.radius={radius} angstrom",
                     f"regions.core_radius={core} angstrom",
                     *held.changes,
-                    f"coupling.handshake={{kind: {kind}{more}}}",
+                    f"coupling.handshake={{kind: {KINDS[kind]}{more}}}",
                 ],
             )
             found[kind] = coupled = solve_coupled(setup, assembly, "bgfc_deferred", TOLERANCE)
@@ -189,7 +201,7 @@ def _case(held: Held, model: Path, radius: float) -> Iterator[Row]:
                 **as_row(error),
             }
         assert reference is not None
-        slab = found["slab"]
+        slab = found["recovered"]
         yield {
             "case": held.name,
             "core": times,
@@ -209,12 +221,14 @@ def gains(rows: Sequence[Row]) -> list[Row]:
             for r in rows
             if (r["case"], r["core"]) == (row["case"], row["core"])
         }
-        slab, learned = own["slab"], own["learned"]
+        slab, learned = own["recovered"], own["learned"]
+        if own["slab"]["total_h1"] < slab["total_h1"]:  # type: ignore[operator]
+            slab = own["slab"]
         out.append(
             {
                 "case": row["case"],
                 "core": row["core"],
-                **{kind: own[kind]["total_h1"] for kind in ("none", "slab", "learned", "oracle")},
+                **{kind: own[kind]["total_h1"] for kind in (*KINDS, "oracle")},
                 "gain": float(slab["total_h1"]) / float(learned["total_h1"]),  # type: ignore[arg-type]
                 "room": float(slab["total_h1"]) / float(own["oracle"]["total_h1"]),  # type: ignore[arg-type]
                 "kept": "yes" if learned["kept"] else "no",
@@ -237,6 +251,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     style = {
         "none": ("#999999", "v", "none"),
         "slab": (COLOUR["bqce"], "s", "slab"),
+        "recovered": (COLOUR["bgfc"], "^", "slab, recovered lift"),
         "learned": (COLOUR["bqcf"], "o", "learned"),
         "oracle": ("#333333", "*", "oracle (best of the space)"),
     }
@@ -294,7 +309,7 @@ def where(radius: float = 90.0) -> list[Row]:
                 f"domain.radius={radius} angstrom",
                 f"regions.core_radius={times * CUTOFF} angstrom",
                 f"mesh.degree={degree}",
-                f"coupling.handshake={{kind: {kind}{more}}}",
+                f"coupling.handshake={{kind: {kind}, lift: quadratic{more}}}",
             ]
             setup, assembly = prepare(DECKS / "crack_eam.yaml", changes)
             coupled = solve_coupled(setup, assembly, "bgfc_deferred", TOLERANCE)
@@ -331,7 +346,7 @@ def trapping(core: float = 1.5 * CUTOFF, radius: float = 60.0) -> list[Row]:
             f"domain.radius={radius} angstrom",
             f"regions.core_radius={core} angstrom",
             "load.K=1.05 K_G",
-            f"coupling.handshake={{kind: {'slab' if kind == 'atomistic' else kind}{more}}}",
+            f"coupling.handshake={{kind: {'slab' if kind == 'atomistic' else kind}, lift: quadratic{more}}}",
         ]
         setup, assembly = prepare(DECKS / "crack_eam.yaml", changes)
         full = full_atomistic(MPI.COMM_WORLD, replace(setup.body, learned=None))
@@ -374,7 +389,7 @@ def _tip(setup: Setup, model: Assembly, full: Assembly, z: PETSc.Vec, t: float) 
 
 def atoms_for(rows: Sequence[Row], held: str, error: float) -> float:
     """Evaluated atoms that the slab handshake needs for an error, between those tried or a little beyond."""
-    own = [r for r in rows if r["case"] == held and r["handshake"] == "slab"]
+    own = [r for r in rows if r["case"] == held and r["handshake"] == "recovered"]
     errors, atoms = (np.log([float(r[k]) for r in own]) for k in ("total_h1", "atoms"))  # type: ignore[arg-type]
     if error < np.exp(errors.min()):
         power, at_one = np.polyfit(errors[-2:], atoms[-2:], 1)
@@ -406,6 +421,7 @@ def main() -> None:
         "core": "core / cutoff",
         "none": "none",
         "slab": "slab",
+        "recovered": "slab, recovered lift",
         "learned": "learned",
         "oracle": "oracle",
         "gain": "gain",
@@ -425,8 +441,9 @@ def main() -> None:
             f"cores of at most two cutoffs: {np.median(small):.2f} in all, "
             f"{np.median(tips):.2f} at the tip; over all cores {np.median(every):.2f}, least {min(every):.2f}. "
             f"In the median the slab needs {np.median(saved):.2f} times the atoms of such a core for the same error. "
-            "Gain: error of the slab over that of the learned handshake; room: over that of the oracle.\n\n"
-            + f"Exponent of the error over the core radius, K = 1.05 K_G: slab {_rate(rows, 'slab'):.2f}, learned "
+            "Gain: error of the best classical handshake over that of the learned one; room: over that of the "
+            "oracle. All but the column *slab* with the recovered lift.\n\n"
+            + f"Exponent of the error over the core radius, K = 1.05 K_G: slab {_rate(rows, 'recovered'):.2f}, learned "
             f"{_rate(rows, 'learned'):.2f}.\n\n"
             + table(
                 limits,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
@@ -32,10 +33,10 @@ from msolve.errors import CaseError, ConvergenceError
 from msolve.estimate import Estimate, Places
 from msolve.goals import goal_places
 from msolve.io.log import RunLog
-from msolve.io.meshes import MeshData
 from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
-from msolve.refinement import fits, marked, pushed, quadratic, refined, shrunk
+from msolve.refinement import Error, fits, marked, pushed, quadratic, refined, shrunk
+from msolve.rounds import Round, rate_of, row_of, told_of, view_of
 from msolve.solvers import Settings
 from msolve.stability import doubtful_atoms, unstable_cells
 
@@ -43,6 +44,18 @@ Array = npt.NDArray[np.float64]
 
 AMPLE = 4.0
 """An error so much below its tolerance lets cores shrink."""
+
+AIM = 0.8
+"""The next round aims a little below the tolerance, because rates are not known exactly."""
+
+FURTHEST = 0.25
+"""It never aims at less than this share of the error: parts of a large error say little about a small one."""
+
+HALF = 0.5
+"""What it aims at where there is no tolerance; and what one round is sure to gain."""
+
+STALLED = 0.8
+"""A round that leaves more than this share of the error gains little."""
 
 FAR = 0.25
 """Square of what lies beyond the outer boundary over that of the rest from which on a body grows."""
@@ -65,45 +78,6 @@ class Adapted:
     label: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Round:
-    """One solved problem.
-
-    Attributes:
-        setup: It.
-        mesh: Its mesh, on the first rank.
-        assembly: The assembled problem.
-        z: Solution.
-        numbers: Its estimate.
-        places: Expected error, and its source, at the places that ``full`` speaks of.
-        goal: Estimated error of the number that is refined for; ``None`` without one.
-        full: The full model beside it.
-        unstable: Where the mesh's law is about to lose its stability or a committee disagrees, shape ``(n, 2)`` [Å].
-        seconds: What it took.
-    """
-
-    setup: Setup
-    mesh: MeshData
-    assembly: Assembly
-    z: PETSc.Vec
-    numbers: Estimate
-    places: Places
-    goal: float | None
-    full: FullModel
-    unstable: Array
-    seconds: float
-
-    @property
-    def error(self) -> float:
-        """What is to become small."""
-        return self.numbers.total_h1 if self.goal is None else self.goal
-
-    @property
-    def unknowns(self) -> int:
-        """Scalar unknowns."""
-        return self.assembly.problem.kinematics.unknowns.n_global
-
-
 class Refinement:
     """Solves one problem after the other.
 
@@ -112,13 +86,22 @@ class Refinement:
         wanted: When to stop.
         settings: Of the solver.
         log: Told each round.
+        watch: Shown each round, if given.
 
     Note:
         Everything is collective.
     """
 
-    def __init__(self, comm: MPI.Comm, wanted: Adaptivity, settings: Settings, log: RunLog) -> None:
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        wanted: Adaptivity,
+        settings: Settings,
+        log: RunLog,
+        watch: Callable[[Round], None] | None = None,
+    ) -> None:
         self._comm, self._wanted, self._settings, self._log = comm, wanted, settings, log
+        self._watch = watch
         self.rows: list[dict[str, Any]] = []
         self._begin = time.perf_counter()
 
@@ -153,10 +136,15 @@ class Refinement:
                 doubtful_atoms(assembly, z, t, self._wanted.doubt),
             ]
         )
+        rate = rate_of(setup, places, before)
         seconds = time.perf_counter() - begin
-        found = Round(setup, mesh, assembly, z, numbers, places, off, full, unstable, seconds)
-        self.rows.append(_row(found, told, sum(r.iterations for r in solved.reports)))
-        self._log.say(_told(len(self.rows) - 1, self.rows[-1]))
+        found = Round(
+            setup, mesh, assembly, z, solved, numbers, places, off, full, unstable, rate, seconds
+        )
+        self.rows.append(row_of(found, told, sum(r.iterations for r in solved.reports)))
+        self._log.say(told_of(len(self.rows) - 1, self.rows[-1]))
+        if self._watch is not None:
+            self._watch(found)
         return found
 
     def _estimated(
@@ -214,8 +202,11 @@ class Refinement:
         where = last.full.X
         inside = setup.body.shape.distance(where) < -case.compare.rim
         places = marked(where[inside, :2], last.places.source[inside], wanted.bulk)
+        error = self._wanted_of(last, where[:, :2], inside)
         next_case: Case = self._comm.bcast(
-            refined(setup, places, last.mesh, last.unstable) if self._comm.rank == 0 else None
+            refined(setup, places, last.mesh, last.unstable, error)
+            if self._comm.rank == 0
+            else None
         )
         if next_case == case:
             return (
@@ -223,6 +214,25 @@ class Refinement:
             )
         following = dataclasses.replace(setup, case=next_case)
         return following if fits(following) else "the body is too small for a larger core"
+
+    def _wanted_of(self, last: Round, where: Array, inside: npt.NDArray[np.bool_]) -> Error:
+        """What the next round is to gain: all of it, or a good part of it where that is much."""
+        goal, parts = self._wanted.quantity, last.places.parts
+        if parts is None or goal is not None:
+            # By the sources alone: the mesh has what lies where it is coarse.
+            source = np.where(inside, np.abs(last.places.source), 0.0)
+            parts = np.column_stack([0.0 * source, source])
+        share = max(AIM * self._tolerance / last.error, FURTHEST) if self._tolerance else HALF
+        evaluated = last.assembly.X[last.assembly.evaluated, :2]
+        # A number's error is a square already: forces times an adjoint that is no better known than the state.
+        return Error(
+            where,
+            parts,
+            share if goal is not None else share**2,
+            evaluated,
+            self._wanted.atom_cost,
+            last.rate,
+        )
 
     def smaller(self, last: Round) -> Round:
         """The same with smaller cores, while the error stays below its tolerance."""
@@ -246,11 +256,23 @@ class Refinement:
     def _out_of_rounds(self) -> bool:
         return len(self.rows) >= self._wanted.rounds
 
+    def is_far(self, before: Round, usual: Round) -> bool:
+        """Whether one usual round more will not do, or rounds gain little."""
+        far = usual.error > min(self._tolerance / HALF, STALLED * before.error)
+        return far and self.enough(usual) is None
+
+    def mesh_is_dear(self, last: Round) -> bool:
+        """Whether the mesh has the larger share in the error, and in the cost."""
+        atoms = int(last.assembly.evaluated.sum())
+        return last.by_mesh and last.unknowns >= self._wanted.atom_cost * atoms
+
     def better(self, before: Round, usual: Round) -> Round:
         """The usual next round, or quadratic elements in its place: what gains more for its unknowns."""
         if not self._wanted.quadratic or before.setup.case.mesh.degree == 2:
             return usual
-        setup = dataclasses.replace(usual.setup, case=quadratic(usual.setup.case))
+        # On the mesh before: what has just been made finer is made finer for linear elements.
+        case = usual.setup.case.model_copy(update={"mesh": before.setup.case.mesh})
+        setup = dataclasses.replace(usual.setup, case=quadratic(case))
         tried = self.solve(setup, usual, "quadratic elements tried")
         gains = [
             math.log(before.error / one.error) / math.log(max(one.unknowns / before.unknowns, 1.01))
@@ -262,8 +284,21 @@ class Refinement:
         return tried if kept else usual
 
 
-def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adapted:
+def adapt(
+    setup: Setup,
+    comm: MPI.Comm,
+    settings: Settings,
+    log: RunLog,
+    watch: Callable[[Round], None] | None = None,
+) -> Adapted:
     """Refine until the estimated error at the last load is small enough, or something else says stop. Collective.
+
+    Args:
+        setup: The first problem; its case says what is wanted.
+        comm: Communicator.
+        settings: Of the solver.
+        log: Told each round.
+        watch: Shown each round, if given.
 
     Raises:
         CaseError: No error can be estimated for this body.
@@ -271,9 +306,9 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
     """
     wanted = setup.case.adaptivity
     assert wanted is not None
-    work = Refinement(comm, wanted, settings, log)
+    work = Refinement(comm, wanted, settings, log, watch)
     last = work.smaller(work.solve(setup, None, "start"))
-    shown, tried = [_view(last)], False
+    shown, tried = [view_of(last)], False
     while True:
         stop = work.enough(last)
         following = None if stop is not None else work.following(last)
@@ -281,57 +316,14 @@ def adapt(setup: Setup, comm: MPI.Comm, settings: Settings, log: RunLog) -> Adap
             stop = stop or str(following)
             break
         usual = work.solve(following, last, "refined")
-        by_mesh = (last.numbers.discretisation or 0.0) >= (last.numbers.coupling or 0.0)
-        if not tried and by_mesh and work.enough(usual) is None:
+        if not tried and work.mesh_is_dear(last) and work.is_far(last, usual):
             tried = True
             usual = work.better(last, usual)
         last = usual
-        shown.append(_view(last))
+        shown.append(view_of(last))
     log.say(f"refinement: {stop}")
     done = last.setup.case.model_copy(update={"adaptivity": None})
     history = {"stopped": stop, "rounds": work.rows}
     goal = wanted.quantity
     label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
     return Adapted(dataclasses.replace(last.setup, case=done), history, tuple(shown), label)
-
-
-def _view(found: Round) -> RoundView:
-    """Of one round; without a mesh on all ranks but the first."""
-    free = found.assembly.X[found.assembly.free, :2]
-    mesh = found.mesh
-    return RoundView(mesh.points[:, :2], mesh.cells[:, :3], free, found.error, found.unknowns)
-
-
-def _row(found: Round, how: str, iterations: int) -> dict[str, Any]:
-    numbers, assembly = found.numbers, found.assembly
-    space = assembly.problem.kinematics.space
-    assert space is not None
-    assert found.setup.case.domain is not None
-    return {
-        "how": how,
-        "free_atoms": int(assembly.free.sum()),
-        "evaluated_atoms": int(assembly.evaluated.sum()),
-        "mesh_nodes": space.n_global_nodes,
-        "unknowns": found.unknowns,
-        "cores": len(found.setup.regions.cores),
-        "degree": found.setup.case.mesh.degree,
-        "radius": found.setup.case.domain.radius,
-        "unstable_cells": len(found.unstable),
-        "total_h1": numbers.total_h1,
-        "tip_h1": numbers.tip_h1,
-        "quantity": found.goal,
-        "coupling": numbers.coupling,
-        "discretisation": numbers.discretisation,
-        "truncation": numbers.truncation,
-        "contraction": numbers.contraction,
-        "iterations": iterations,
-        "seconds": found.seconds,
-    }
-
-
-def _told(k: int, row: dict[str, Any]) -> str:
-    goal = "" if row["quantity"] is None else f", of the quantity {row['quantity']:.3g}"
-    return (
-        f"round {k} ({row['how']}): estimated error {row['total_h1']:.3g} Å{goal}, {row['evaluated_atoms']} atoms "
-        f"evaluated, {row['unknowns']} unknowns, {row['seconds']:.1f} s"
-    )

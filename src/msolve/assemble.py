@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.atomistic import Patch, share_atoms, site_costs
+from msolve.atomistic import Patch, share_atoms
 from msolve.continuum.energy import Material, StoredEnergy
 from msolve.continuum.pooled import PooledLaw
 from msolve.continuum.space import DisplacementSpace, build_space
@@ -40,7 +40,7 @@ from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.loading import Scene, loads_on
 from msolve.loads import BoundaryLoads, Tabulated
-from msolve.parallel import Pools, bisect_owners
+from msolve.parallel import Pools
 from msolve.placement import Displacement, Placement
 from msolve.potentials import ForceModel, Potential
 from msolve.problem import CoupledProblem
@@ -229,6 +229,7 @@ def couple(
     mesh: MeshData,
     *,
     degree: int = 1,
+    recovery: bool = False,
     prefix: str = "msolve_",
 ) -> Assembly:
     """Set up the coupled problem. Collective.
@@ -240,6 +241,7 @@ def couple(
         mesh: Mesh of the whole body, cores included; the tag ``"outer"`` names the prescribed nodes where the
             body has no loads of its own. Read on rank 0 only.
         degree: Degree of the finite elements.
+        recovery: Whether atoms that linear elements carry follow their curvature, recovered from the vertices around.
         prefix: PETSc options prefix.
 
     Raises:
@@ -291,6 +293,7 @@ def couple(
         slits=body.slits,
         components=body.components,
         basis=atoms.basis_index if body.crystal.crystal.n_basis > 1 else None,
+        recovery=recovery,
     )
     blend = replace(blend, straight=kinematics.straight)
     placement = _place(body, atoms, free, _loose(kinematics, free), acting.prescribed)
@@ -388,12 +391,10 @@ def full_atomistic(
 def share_sites(comm: MPI.Comm, body: Body, atoms: Sites, sites: BoolArray) -> Patch:
     """Share atoms among the ranks that evaluate the potential, by the cost of their sites. Collective."""
     X, periodic = atoms.positions, np.array([False, False, body.gdim == 2])
-    owner = None
-    if body.pools is not None:
-        cost = site_costs(body.model, body.cell, periodic, X, sites)
-        workers = body.pools.first
-        owner = workers[bisect_owners(X[:, : body.gdim], cost, len(workers))]
-    return share_atoms(comm, body.model, atoms.numbers, body.cell, periodic, X, sites, owner)
+    workers = None if body.pools is None else body.pools.first
+    return share_atoms(
+        comm, body.model, atoms.numbers, body.cell, periodic, X, sites, workers=workers
+    )
 
 
 def _place(

@@ -270,6 +270,7 @@ def build(setup: Setup, mesh: MeshData | None, comm: MPI.Comm) -> Assembly:
         setup.regions,
         mesh,
         degree=setup.case.mesh.degree,
+        recovery=setup.case.coupling.handshake.lift == "quadratic",
     )
 
 

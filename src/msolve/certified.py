@@ -17,6 +17,7 @@ from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup
 from msolve.certificate.algorithm import Centre, Effort, certify
+from msolve.certificate.fold import certify_fold
 from msolve.certificate.numbers import Certificate
 from msolve.certificate.valleys import lower_valley
 from msolve.certificate.zone import zone_model
@@ -85,6 +86,8 @@ class Certified:
     def lines(self) -> list[str]:
         """What the log says."""
         out, branch = [self.certificate.headline()], self.branch
+        if self.certificate.fold is not None:
+            out += self.certificate.fold.lines()
         if branch is not None and branch.changed_bonds:
             out.append(
                 f"warning: the certified solution is on another branch than the coupled one; {branch.changed_bonds} "
@@ -154,6 +157,11 @@ class Certifier:
             )
             return Certified(nothing)
         found = replace(found, radius_of_zone=asked.zone_radius)
+        if centre is None and asked.fold and asked.zone_radius is None and found.negative <= 1:
+            # Near a fold of the full model no equilibrium need exist at this load, or none that a ball can hold.
+            fold, _ = certify_fold(whole, x0, t, effort)
+            told = fold.in_units(self._setup.load_scale, self._setup.load_unit)
+            return Certified(replace(found, fold=told))
         if centre is None:
             return Certified(found)
         ball = None

@@ -20,6 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -165,20 +166,20 @@ def _work(
         )
     else:
         case = _read(paths[0], arguments.overrides, comm)
-    # PETSc takes its options when it starts, which importing msolve.run makes it do.
+    # PETSc takes its options when it starts, which importing msolve.check or msolve.run makes it do.
     import petsc4py
 
     petsc4py.init(["msolve", *shlex.split(arguments.petsc)], comm=comm)
-    import msolve.run as run
-
     if verb == "check":
         from msolve.check import check_case
 
         report = check_case(case, comm)
-        if comm.rank == 0:
-            print(report, flush=True)
+        _tell(report, comm)
         return DONE
+    import msolve.run as run
+
     signals.listen()  # again, because PETSc has its own handlers
+    _outlive_readers()
     result = run.run_case(case, comm, state=state, stop=lambda: signals.caught)
     return DONE if result.status == "converged" else NOT_CONVERGED
 
@@ -189,10 +190,43 @@ def _inform(path: Path, comm: MPI.Intracomm) -> int:
     from msolve.info import show
     from msolve.parallel import all_or_none
 
+    report, there = StringIO(), Console()
+    console = Console(
+        file=report, width=there.width, force_terminal=there.is_terminal, highlight=False
+    )
     with all_or_none(comm, f"looking at {path}"):
         if comm.rank == 0:
-            show(path, Console(highlight=False))
+            show(path, console)
+    _tell(report.getvalue(), comm)
     return DONE
+
+
+def _outlive_readers() -> None:
+    """Let writing to a pipe that nobody reads be an error; PETSc's handler would end all ranks."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def _tell(report: str, comm: MPI.Intracomm) -> None:
+    """Print on rank 0 what was asked for; who stops reading (``| head``) has had enough. Collective.
+
+    Raises:
+        OutputError: Standard output takes no more.
+    """
+    from msolve.errors import OutputError
+    from msolve.parallel import all_or_none
+
+    _outlive_readers()
+    with all_or_none(comm, "telling the report"):
+        if comm.rank == 0:
+            try:
+                print(report.rstrip("\n"), flush=True)
+            except OSError as error:
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, sys.stdout.fileno())  # else the end fails on what is left to write
+                os.close(nothing)
+                if not isinstance(error, BrokenPipeError):
+                    said = f"standard output cannot be written: {error.strerror}"
+                    raise OutputError(said) from error
 
 
 def _train(what: str, path: str, overrides: Sequence[str], comm: MPI.Intracomm) -> int:
@@ -218,6 +252,7 @@ def _train(what: str, path: str, overrides: Sequence[str], comm: MPI.Intracomm) 
         )
     from msolve.train import train_handshake, train_law, train_potential
 
+    _outlive_readers()
     if isinstance(given, HandshakeTraining):
         train_handshake(given)
     elif isinstance(given, LawTraining):

@@ -76,9 +76,20 @@ class Norms:
         """sqrt(Σ |e_i - e_j|²) inside the rim, of a field ``(n, 3)`` [Å]."""
         return float(np.linalg.norm(e[self.inside[0]] - e[self.inside[1]]))
 
+    def each(self, e: Array) -> Array:
+        """Its square atom by atom, half of each bond at either end, shape ``(n,)`` [Å²]."""
+        i, j = self.inside
+        half = 0.5 * ((e[i] - e[j]) ** 2).sum(axis=1)
+        return summed(i, half, len(e)) + summed(j, half, len(e))
+
     def tip(self, e: Array) -> float:
         """The same near the defect."""
         return float(np.linalg.norm(e[self.near[0]] - e[self.near[1]]))
+
+
+def summed(of: npt.NDArray[np.int64], values: Array, n: int) -> Array:
+    """Sums of the values that belong to each of 0 to n - 1."""
+    return np.bincount(of, values, n).astype(np.float64)
 
 
 class Lifting:
@@ -113,7 +124,9 @@ class Lifting:
         follows = body.copy()
         follows[self.same] = False
         self._owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
-        self._interpolation = interpolation_matrix(space, X, self._owned, follows)
+        self._interpolation = interpolation_matrix(
+            space, X, self._owned, follows, kinematics.recovery
+        )
         rows = np.diff(self._interpolation.getValuesCSR()[0])[::3] > 0
         # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
         self.held = np.concatenate(comm.allgather(rows))
@@ -175,15 +188,20 @@ def lift_to(coupled: Assembly, z: PETSc.Vec, t: float, full: Assembly) -> Array:
 
 def unknowns_of(full: Assembly, y: Array, t: float) -> PETSc.Vec:
     """Unknowns of the full model that place its atoms at ``y``. Collective."""
+    base = full.problem.gather(full.problem.kinematics.unknowns.vector(), t)
+    return from_atoms(full, y - base)
+
+
+def from_atoms(full: Assembly, field: Array) -> PETSc.Vec:
+    """A field on all atoms, shape ``(n, 3)``, as a vector of the full model's unknowns."""
     problem = full.problem
     z = problem.kinematics.unknowns.vector()
-    base = problem.gather(z, t)
     begin = z.getOwnershipRange()[0]
     atoms = problem.kinematics.owned_atoms[full.free[problem.kinematics.owned_atoms]]
     blocks = problem.kinematics.unknowns.atom[atoms]
     components = problem.kinematics.unknowns.components
     values = z.array.reshape(-1, components)
-    values[blocks - begin // components] = (y - base)[atoms, :components]
+    values[blocks - begin // components] = field[atoms, :components]
     z.array = values.ravel()
     return z
 

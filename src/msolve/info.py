@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ Rows = dict[str, str]
 
 KNOWN = (
     "output folders, result.json, checkpoint.h5, fields (.xdmf, .h5), atoms (.extxyz), inputs (.yaml), gmsh "
-    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .linear, .sw, .model, .nequip.zip, .ckpt), "
+    "meshes (.msh), potentials (.eam.alloy, .eam.fs, .linear, .sw, .model, .nequip.zip, .ckpt, .pth), "
     "learned handshakes (.pt)"
 )
 
@@ -61,7 +62,7 @@ class About:
 def about(path: Path) -> About:
     """Find out what a file or folder is. Rank-local.
 
-    MACE and NequIP models are pickles: looking at one runs code that it contains.
+    Models of MACE, NequIP and SevenNet are pickles: looking at one runs code that it contains.
 
     Raises:
         CaseError: It is missing, damaged, or nothing that msolve knows.
@@ -87,6 +88,7 @@ def about(path: Path) -> About:
         ".model": lambda path: _potential(path, "mace"),
         ".ckpt": lambda path: _potential(path, "nequip"),
         ".zip": lambda path: _potential(path, "nequip"),
+        ".pth": lambda path: _potential(path, "sevennet"),
         ".pt": _handshake,
     }
     if ending not in readers:
@@ -244,7 +246,8 @@ def _handshake(path: Path) -> About:
 
 def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
     def number(key: str, how: str) -> str:
-        return "" if step.get(key) is None else format(step[key], how)
+        value = step.get(key)
+        return "" if value is None or math.isnan(value) else format(value, how)
 
     unit = {"1": "", "MPa*m^0.5": "MPa√m"}.get(step["load_unit"], step["load_unit"])
     return (
@@ -423,5 +426,6 @@ def _potential(path: Path, kind: str) -> About:
         "sw": "Stillinger-Weber file",
         "mace": "MACE model",
         "nequip": "NequIP or Allegro model",
+        "sevennet": "SevenNet model",
     }
     return About(names[kind], rows)

@@ -8,6 +8,7 @@ copies; it knows nothing of atoms, meshes or autograd. No communicator is made o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Halo:
 
     Attributes:
         sent: Bytes that this rank has sent so far.
+        waited: Processor time that exchanges have taken, waiting for others included [s].
 
     Raises:
         ValueError: An index lies outside its owner's rows.
@@ -100,6 +102,7 @@ class Halo:
         self.n_owned = int(n_owned)
         self.n_ghost = len(owner)
         self.sent = 0
+        self.waited = 0.0
         self._order = np.argsort(owner, kind="stable")
         self._receive_counts = np.bincount(owner, minlength=comm.size).astype(np.int64)
         self._send_counts = np.empty_like(self._receive_counts)
@@ -154,7 +157,9 @@ class Halo:
         width = int(np.prod(send.shape[1:], dtype=np.int64))
         received = np.empty((int(n_receive.sum()), *send.shape[1:]), dtype=send.dtype)
         if self.comm.size > 1:
+            begin = time.process_time()
             self.comm.Alltoallv([send, n_send * width], [received, n_receive * width])
+            self.waited += time.process_time() - begin
             self.sent += send.nbytes
         else:
             received[...] = send

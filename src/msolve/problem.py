@@ -206,6 +206,26 @@ class CoupledProblem:
 
         return product
 
+    def forces_along(self, z: PETSc.Vec, t: float) -> Callable[[Array], Array]:
+        """The map from a change of all atoms, held ones too, to that of the gradient by all atoms. Collective.
+
+        Both are the same on every rank, shape ``(n, 3)``. Meant for problems without a mesh.
+        """
+        at = self.snapshot(z, t)
+        products = [term.linearise(at) for term in self.terms]
+        local, comm = self._lift().local, self.kinematics.unknowns.comm
+
+        def product(change: Array) -> Array:
+            out = np.zeros_like(self.placement.X)
+            for one in products:
+                part = one(change[local], np.zeros_like(at.nodes)).on_atoms
+                if part is not None:
+                    np.add.at(out, local, part)
+            summed: Array = comm.allreduce(out)
+            return summed
+
+        return product
+
     def gather(self, z: PETSc.Vec, t: float) -> Array:
         """Positions of all atoms on every rank, shape ``(n, 3)`` [Å]. Collective."""
         kinematics = self.kinematics

@@ -1,23 +1,28 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""From marked places to the next input: finer mesh, larger, new or smaller cores, quadratic elements, a larger body.
+"""From places and parts of an error to the next input: finer mesh, larger, new or smaller cores, quadratic elements.
 
-Where the mesh is coarser than the lattice it is refined; elsewhere the nearest core grows, or a new one opens. Nothing
-is edited in place: what comes out is an input of its own.
+What the mesh alone leaves is met by a finer mesh, what the coupling leaves by larger cores, each by as much as makes
+the cost of the wanted error least (``balance``). Missing sites that no core holds, and places where no law of the mesh
+will do, open a new core. Nothing is edited in place: what comes out is an input of its own.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
+from msolve.balance import Cells, Cores, balanced
 from msolve.build import Setup, check_reach
+from msolve.compare import summed
 from msolve.config import BallCore, BoxCore, CapsuleCore, Case, Core, FineZone, PolygonCore
 from msolve.errors import CaseError
 from msolve.io.meshes import MeshData
+from msolve.regions import Regions
 
 Array = npt.NDArray[np.float64]
 
@@ -27,11 +32,17 @@ COARSE = 1.3
 BESIDE = 1.5
 """Distance from a missing site over that of neighbours, up to which what is marked is that site's doing."""
 
-SHORTER = 0.7
-"""Edges of a finer zone over the shortest there before."""
+CUT = 1.1
+"""Fewer pieces of a cell than this are not worth a zone."""
+
+COVER = 0.6
+"""Radius of a zone over the side of the square that it stands for: between the discs in and around it."""
+
+LONGER = 1.1
+"""Edges that a zone asks for over those wanted: where discs overlap the shortest counts, and edges come out shorter."""
 
 GROWTH = (0.15, 0.4)
-"""Least and largest growth of a core in one round, over its extent."""
+"""Least and largest growth of a core towards what it must hold, over its extent."""
 
 NEW_CORE = 2.5
 """Radius of a new core over the distance of neighbours."""
@@ -62,32 +73,133 @@ def marked(places: Array, source: Array, bulk: float) -> Array:
     return places[order[: int(np.searchsorted(reached, bulk * reached[-1])) + 1]]
 
 
-def refined(setup: Setup, places: Array, mesh: MeshData, unstable: Array) -> Case:
+@dataclass(frozen=True)
+class Error:
+    """What is to become smaller, and what it costs.
+
+    Attributes:
+        places: Places of the atoms that it is known at, shape ``(n, 2)`` [Å].
+        parts: Their shares in its square, in any unit: of what the coupled space holds, and of what only a finer mesh
+            or atoms can take away; shape ``(n, 2)``.
+        left: Share of that sum which the next round should leave.
+        evaluated: Places of the evaluated atoms, shape ``(m, 2)`` [Å].
+        atom_cost: Unknowns that one of them is worth.
+        rate: Of the coupling error over the size of cores.
+    """
+
+    places: Array
+    parts: Array
+    left: float
+    evaluated: Array
+    atom_cost: float
+    rate: float
+
+
+def refined(
+    setup: Setup, marks: Array, mesh: MeshData, unstable: Array, error: Error | None = None
+) -> Case:
     """The input of the next round. Rank-local: the mesh is on the first rank.
 
     Args:
         setup: The round before.
-        places: Where its error comes from, shape ``(n, 2)`` [Å].
+        marks: Where its error comes from, shape ``(n, 2)`` [Å].
         mesh: Its mesh.
         unstable: Places where a core is needed whatever the mesh is, shape ``(m, 2)`` [Å].
+        error: What is to be gained; ``None`` if cores only grow to what they must hold.
     """
-    case, near = setup.case, setup.body.crystal.nearest_neighbour_distance
-    corners = mesh.points[mesh.cells[:, :3]]
-    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    _, cell = spatial.cKDTree(corners.mean(axis=1)).query(places)
-    length = longest[cell]
-    by_mesh = (length > COARSE * near) & ~_beside_missing(setup, places, near)
-    fine = fine_zones(places[by_mesh], length[by_mesh], near)
-    atomistic = np.concatenate([places[~by_mesh], unstable])
-    cores = _grown(setup, atomistic, near) if len(atomistic) else None
-    regions = case.regions
-    assert regions is not None
+    case, regions = setup.case, setup.regions
+    near = setup.body.crystal.nearest_neighbour_distance
+    assert case.regions is not None
+    cells = _Edges.of(mesh, near)
+    missing = _beside_missing(setup, marks, near)
+    held = missing | ~cells.coarse[cells.at(marks)]
+    atomistic = np.concatenate([marks[held], unstable])
+    must = np.concatenate([missing[held], np.ones(len(unstable), dtype=bool)])
+    nearest, beyond = _nearest(regions, atomistic)
+    around = beyond < regions.blend + 4 * near
+    new = _opened(setup, atomistic[~around & must], near)
+    growth: Array = np.zeros(len(regions.cores))
+    pieces: Array = np.ones(len(cells.length))
+    # Where a defect has no core its error outshines all else: what else there is to do is seen with that core.
+    if error is not None and not new:
+        growth, pieces = _cheapest(setup, error, cells, near)
+    cores: list[Core] = []
+    for k, (core, shape) in enumerate(zip(case.regions.all_cores, regions.cores, strict=True)):
+        size, mine = _size(core, shape.extent()), around & must & (nearest == k)
+        by = growth[k]
+        if mine.any():
+            least, most = (max(g * size, near) for g in GROWTH)
+            by = max(by, np.clip(np.quantile(np.maximum(beyond[mine], 0.0), 0.9), least, most))
+        cores.append(_larger(core, float(by)) if by > 0 else core)
+    finer = pieces > 1
+    zones = fine_zones(
+        cells.middle[finer], cells.length[finer], (cells.length / np.sqrt(pieces))[finer], near
+    )
     update: dict[str, Any] = {
-        "mesh": case.mesh.model_copy(update={"fine": (*case.mesh.fine, *fine)})
+        "mesh": case.mesh.model_copy(update={"fine": (*case.mesh.fine, *zones)})
     }
-    if cores is not None:
-        update["regions"] = regions.model_copy(update={"core_radius": None, "cores": cores})
+    if new or growth.any() or (around & must).any():
+        update["regions"] = case.regions.model_copy(
+            update={"core_radius": None, "cores": (*cores, *new)}
+        )
     return case.model_copy(update=update)
+
+
+class _Edges(NamedTuple):
+    """Cells of a mesh: middles ``(n, 2)``, mean edges ``(n,)`` [Å], and whether they are coarser than the lattice."""
+
+    middle: Array
+    length: Array
+    coarse: npt.NDArray[np.bool_]
+    tree: spatial.cKDTree
+
+    @classmethod
+    def of(cls, mesh: MeshData, near: float) -> _Edges:
+        corners = mesh.points[mesh.cells[:, :3], :2]
+        edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
+        middle = corners.mean(axis=1)
+        coarse = edges.max(axis=1) > COARSE * near
+        return cls(middle, edges.mean(axis=1), coarse, spatial.cKDTree(middle))
+
+    def at(self, places: Array) -> npt.NDArray[np.int64]:
+        """The cell whose middle is nearest to each place ``(n, 2)``."""
+        return np.asarray(self.tree.query(places)[1], dtype=np.int64)
+
+
+def _cheapest(setup: Setup, error: Error, cells: _Edges, near: float) -> tuple[Array, Array]:
+    """Growth of each core [Å] and pieces of each cell that leave the wanted share of an error at the least cost."""
+    body, regions, given = setup.body, setup.regions, setup.case.regions
+    assert given is not None
+    cell, k = cells.at(error.places), len(regions.cores)
+    by_mesh = cells.coarse[cell] & ~_beside_missing(setup, error.places, near)
+    of_cells = summed(cell[by_mesh], error.parts[by_mesh, 1], len(cells.length))
+    rest = error.parts[:, 0] + np.where(by_mesh, 0.0, error.parts[:, 1])
+    which, _ = _nearest(regions, error.places)
+    among, _ = _nearest(regions, error.evaluated)
+    shapes = zip(given.all_cores, regions.cores, strict=True)
+    cores = Cores(
+        summed(which, rest, k),
+        np.array([_size(core, shape.extent()) for core, shape in shapes]),
+        summed(among, np.ones(len(among)), k),
+        regions.blend + body.margin,
+        error.rate,
+    )
+    degree = setup.case.mesh.degree
+    room: Array = np.square(cells.length / near)
+    # A node has two triangles; quadratic elements have four times the nodes.
+    around, _ = _nearest(regions, cells.middle)
+    grading = setup.case.mesh.growth
+    mesh = Cells(of_cells, room, around, 0.5 * body.components * degree**2, degree, grading)
+    left = error.left * float(error.parts.sum())
+    factor, pieces = balanced(cores, mesh, left, error.atom_cost)
+    # What the grading around larger cores brings by itself needs no zone.
+    pieces[pieces < CUT * mesh.by_grading(cores.wider(factor))] = 1.0
+    by = (factor - 1) * cores.size
+    # Whole layers of atoms come in, or none; and rounded, so that last digits, other on other ranks, decide nothing.
+    by = np.where(by < 0.25 * near, 0.0, np.round(np.maximum(by, 0.5 * near), 1))
+    if not by.any() and not (pieces > 1).any():
+        by[cores.error.argmax()] = round(near, 1)
+    return by, pieces
 
 
 def quadratic(case: Case) -> Case:
@@ -132,8 +244,8 @@ def _beside_missing(setup: Setup, places: Array, near: float) -> npt.NDArray[np.
     return found
 
 
-def fine_zones(places: Array, length: Array, near: float) -> list[FineZone]:
-    """Discs over the marked places, with edges shorter than those there now."""
+def fine_zones(places: Array, length: Array, wanted: Array, near: float) -> list[FineZone]:
+    """Discs over places ``(n, 2)`` with edges of ``length`` that are to become ``wanted`` (both ``(n,)``) [Å]."""
     if not len(places):
         return []
     level = np.round(np.log2(length / near)).astype(np.int64)
@@ -143,40 +255,28 @@ def fine_zones(places: Array, length: Array, near: float) -> list[FineZone]:
     found = []
     for k, (n, a, b) in enumerate(zones.tolist()):
         side = near * 2.0**n
-        shortest = float(length[which.ravel() == k].min())
+        size = LONGER * float(np.exp(np.log(wanted[which.ravel() == k]).mean()))
         found.append(
             FineZone.model_construct(
                 centre=((a + 0.5) * side, (b + 0.5) * side, 0.0),
-                radius=0.71 * side,
-                size=max(SHORTER * shortest, near),
+                radius=COVER * side,
+                size=max(float(f"{size:.2g}"), near),
             )
         )
     return found
 
 
-def _grown(setup: Setup, places: Array, near: float) -> tuple[Core, ...]:
-    """Cores grown towards marked places around them, and new ones at places far from all.
-
-    A core grows as a whole: growing it by balls at the marks leaves more blending than it saves atoms.
-    """
-    given, regions = setup.case.regions, setup.regions
-    assert given is not None
+def _nearest(regions: Regions, places: Array) -> tuple[npt.NDArray[np.int64], Array]:
+    """The core nearest to each place ``(n, 2)``, and how far that is [Å]."""
     X = np.column_stack([places, np.zeros(len(places))])
     away = np.column_stack([core.distance(X) for core in regions.cores])
-    nearest, beyond = away.argmin(axis=1), away.min(axis=1)
-    around = beyond < regions.blend + 4 * near
-    cores: list[Core] = []
-    for k, (core, shape) in enumerate(zip(given.all_cores, regions.cores, strict=True)):
-        mine = around & (nearest == k)
-        if not mine.any():
-            cores.append(core)
-            continue
-        extent = _size(core, shape.extent())
-        wanted = float(np.quantile(np.maximum(beyond[mine], 0.0), 0.9))
-        least, most = (max(g * extent, near) for g in GROWTH)
-        cores.append(_larger(core, float(np.clip(wanted, least, most))))
+    return away.argmin(axis=1), away.min(axis=1)
+
+
+def _opened(setup: Setup, places: Array, near: float) -> list[Core]:
+    """New cores at places ``(n, 2)`` far from all others."""
     width = 4 * near
-    squares = np.unique(np.floor(places[~around] / width).astype(np.int64), axis=0)
+    squares = np.unique(np.floor(places / width).astype(np.int64), axis=0)
     new: list[Core] = [
         BallCore.model_construct(
             centre=(float((a + 0.5) * width), float((b + 0.5) * width), 0.0),
@@ -184,9 +284,9 @@ def _grown(setup: Setup, places: Array, near: float) -> tuple[Core, ...]:
         )
         for a, b in squares.tolist()
     ]
-    room = setup.body.radius - regions.blend - 2 * setup.body.margin
+    room = setup.body.radius - setup.regions.blend - 2 * setup.body.margin
     # Where no core fits, at the outer boundary, none opens.
-    return (*cores, *(core for core in new if core.region(2).extent() < room))
+    return [core for core in new if core.region(2).extent() < room]
 
 
 def _size(core: Core, extent: float) -> float:
@@ -195,7 +295,7 @@ def _size(core: Core, extent: float) -> float:
 
 def _larger(core: Core, by: float) -> Core:
     if isinstance(core, BallCore | CapsuleCore):
-        return core.model_copy(update={"radius": core.radius + by})
+        return core.model_copy(update={"radius": round(core.radius + by, 6)})
     if isinstance(core, BoxCore):
         low, high = np.array(core.low) - by, np.array(core.high) + by
         return core.model_copy(

@@ -168,10 +168,11 @@ def _without(path: str) -> Bad:
     return Bad("Keys that are missing", f"no `{path}`", f"{key}: missing", {path: None})
 
 
-def _misspelt(path: str, wrong: str, value: Any = 1) -> Bad:
+def _misspelt(path: str, wrong: str, value: Any = 1, **others: Any) -> Bad:
     *parents, right = path.split(".")
     full = ".".join([*parents, wrong])
-    return Bad("Keys that are misspelt", f"`{full}`", f"did you mean {right!r}", {full: value})
+    changes = {full: value, **others}
+    return Bad("Keys that are misspelt", f"`{full}`", f"did you mean {right!r}", changes)
 
 
 def _choice(path: str, value: str, meant: str, **others: Any) -> Bad:
@@ -226,6 +227,10 @@ def _keys() -> Iterator[Bad]:
         group, "no `crystal.c`", "crystal.c: missing",
         {"crystal.structure": "hcp", "crystal.lattice_constant": "2.7 angstrom"},
     )  # fmt: skip
+    yield Bad(
+        group, "no kind of a quantity", "quantities.0.kind: missing; one of ",
+        {"quantities": [{"name": "energy"}]},
+    )  # fmt: skip
     yield _misspelt("domain", "domian", {"radius": "40 angstrom"})
     yield _misspelt("crystal.element", "elemant", "W")
     yield _misspelt("crystal.lattice_constant", "latice_constant", "3 angstrom")
@@ -238,6 +243,7 @@ def _keys() -> Iterator[Bad]:
     yield _misspelt("solver.max_iterations", "max_iteration", 5)
     yield _misspelt("compare.atomistic", "atomisitc", True)
     yield _misspelt("output.directory", "directry", "x")
+    yield _misspelt("load.kind", "knd", "affine", **{"load.kind": None})
     yield Bad(
         "Keys that are misspelt", "a key of another section", "did you mean 'regions.core_radius'",
         {"mesh.core_radius": "8 angstrom"},
@@ -463,8 +469,6 @@ def _conflicts() -> Iterator[Bad]:
             "adaptivity": {"quantity": {"name": "energy", "tolerance": 0.1}},
         },
     )
-    yield from _quantities()
-    yield from _certificates()
     yield Bad(
         group,
         "refinement without an end",
@@ -489,8 +493,6 @@ def _conflicts() -> Iterator[Bad]:
         "adaptivity.largest_radius = 5 angstrom",
         {"adaptivity": {"total_h1": "0.01 angstrom", "largest_radius": "5 angstrom"}},
     )
-    yield from _model_error()
-    yield from _dislocations()
 
 
 def _certificates() -> Iterator[Bad]:
@@ -1231,6 +1233,10 @@ CASES = tuple(
         _tagged,
         _geometry,
         _conflicts,
+        _quantities,
+        _certificates,
+        _model_error,
+        _dislocations,
         _models,
         _packages,
         _numbers,

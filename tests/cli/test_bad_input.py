@@ -22,19 +22,20 @@ assert _spec is not None and _spec.loader is not None
 bad_inputs = sys.modules["bad_inputs"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(bad_inputs)
 
+SOURCE = str(HERE.parents[1] / "src")
+PATHS = os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PATHS}
 Seen = list[list[dict[str, Any]]]
 
 
 def fed(folder: Path, ranks: int, every: int = 1) -> Seen:
     """What each rank saw when one launch was fed all cases, or some."""
     start: Sequence[str] = ("mpirun", "-n", str(ranks)) if ranks > 1 else ()
-    source = str(HERE.parents[1] / "src")
-    paths = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
     subprocess.run(
         [*start, sys.executable, str(HERE / "bad_inputs.py"), str(folder), str(every)],
         check=True,
         timeout=240,
-        env={**os.environ, "PYTHONPATH": paths},
+        env=ENVIRONMENT,
     )
     return [json.loads((folder / f"seen.{rank}.json").read_text()) for rank in range(ranks)]
 
@@ -87,3 +88,23 @@ def test_on_three_ranks_the_same_is_told_once(alone, folder, tmp_path, every):
         assert [each["code"] for each in seen] == [case.code] * 3, f"{case.name}: {seen}"
         assert text == expected, case.name
         assert not any(each["stderr"] + each["stdout"] for each in seen[1:]), case.name
+
+
+@pytest.mark.ranks
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
+def test_more_ranks_than_cells_of_the_mesh(tmp_path):
+    halves = [(0, 1, 2), (0, 2, 3)]
+    files = bad_inputs._msh(bad_inputs.SQUARE, halves, 2, bad_inputs.RING)
+    case = bad_inputs.Bad("", "", "", bad_inputs.MESHED, files=files)
+    (tmp_path / "w.eam.alloy").write_text(bad_inputs._potential(tmp_path))
+    (tmp_path / "deck.yaml").write_bytes(case.deck())
+    files(tmp_path)
+    for verb in ([], ["check"]):
+        words = ["mpirun", "-n", "3", sys.executable, "-m", "msolve.cli", *verb, "deck.yaml"]
+        ended = subprocess.run(
+            words, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=ENVIRONMENT
+        )
+        assert ended.returncode == 2, ended.stderr
+        message = "mesh: has 2 cells for 3 ranks; use fewer ranks or a finer mesh"
+        assert ended.stderr.count(message) == 1
+        assert "Traceback" not in ended.stderr

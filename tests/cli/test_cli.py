@@ -34,6 +34,54 @@ def msolve(*words: str, ranks: int = 0, cwd: Path = ROOT) -> subprocess.Complete
     )
 
 
+TOY = """
+crystal: {structure: triangular, element: H, orientation: {x1: [1, 0, 0], x3: [0, 0, 1]}}
+potential: {kind: toy}
+domain: {radius: 16 angstrom}
+regions: {core_radius: 3 angstrom, blend: 3 angstrom}
+defect: {kind: vacancy}
+load: {kind: affine, strain: {e11: 1 %}}
+output: {pictures: false, directory: out}
+"""
+
+
+def told_to(reader: int, cwd: Path, *words: str) -> tuple[int, str]:
+    """Exit code and messages of a command whose standard output is a given file; nobody reads a closed one."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "msolve.cli", *words],
+        stdout=reader,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize("verb", [(), ("check",), ("info",)])
+def test_nobody_needs_to_read_to_the_end(tmp_path, verb):
+    """As under ``| head``: what is left to say is lost, a run goes on."""
+    (tmp_path / "deck.yaml").write_text(TOY)
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert told_to(write, tmp_path, *verb, "deck.yaml") == (0, "")
+    finally:
+        os.close(write)
+    assert (tmp_path / "out/result.json").is_file() == (verb == ())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux' /dev/full")
+@pytest.mark.parametrize("verb", ["check", "info"])
+def test_a_report_that_cannot_be_written_is_told_once(tmp_path, verb):
+    (tmp_path / "deck.yaml").write_text(TOY)
+    with open("/dev/full", "w") as full:
+        code, told = told_to(full.fileno(), tmp_path, verb, "deck.yaml")
+    assert code == 4
+    assert told == "standard output cannot be written: No space left on device\n"
+
+
 @pytest.fixture
 def bad(tmp_path) -> str:
     path = tmp_path / "bad.yaml"

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 from mpi4py import MPI
@@ -17,6 +19,7 @@ from msolve.cli import main
 from msolve.config import load_case
 from msolve.errors import CaseError
 from msolve.info import about, show
+from msolve.io.checkpoints import read_checkpoint, write_checkpoint
 from msolve.run import run_case
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +69,15 @@ def test_what_a_run_leaves(out):
     assert about(out / "fields.xdmf").rows["times"] == "0.5, 1"
     assert [step[0] for step in about(out / "checkpoint.h5").steps] == ["0", "1"]
     assert about(out.parent / "deck.yaml").rows["load steps"] == "2"
+
+
+def test_a_step_without_energy_shows_none(out, tmp_path):
+    """Potentials with forces only have none; a result says null, a checkpoint nan."""
+    state = read_checkpoint(out / "checkpoint.h5")
+    assert about(out / "checkpoint.h5").steps == about(out / "result.json").steps
+    steps = tuple(replace(step, energy=math.nan) for step in state.steps)
+    write_checkpoint(tmp_path, replace(state, steps=steps))
+    assert [step[5] for step in about(tmp_path / "checkpoint.h5").steps] == ["", ""]
 
 
 def test_what_a_run_takes():

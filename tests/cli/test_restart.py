@@ -168,7 +168,11 @@ def test_killed_at_every_file_that_is_written(whole, tmp_path, what):
     assert files > 12
     for when in range(1, files + 1):
         folder = make(tmp_path / f"{when}")
-        assert msolve(folder, "deck.yaml", killer=(what, when, 0))[0] == -signal.SIGKILL
+        code, told = msolve(folder, "deck.yaml", killer=(what, when, 0))
+        if code == 0:  # checkpoints come by the clock: fewer files than in the run that was counted
+            assert when > 12
+            break
+        assert code == -signal.SIGKILL, told
         go_on(folder, whole, SOLVER)
 
 

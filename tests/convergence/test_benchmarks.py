@@ -38,6 +38,21 @@ def test_help_imports_nothing_heavy():
     assert imported(code, HEAVY) == set()
 
 
+def test_check_imports_nothing_that_only_a_run_or_a_training_needs():
+    code = (
+        "from msolve.cli import main\nassert main(['check', 'solver_configs/crack_eam.yaml']) == 0"
+    )
+    only = ("msolve.run", "msolve.adapt", "msolve.certificate", "msolve.train", "ase.io", "rich")
+    assert imported(code, only) == set()
+    built = (
+        "import json\nfrom msolve.config import Case, Training, load_case\n"
+        "load_case('solver_configs/crack_eam.yaml')\n"
+        "print(json.dumps([kind.__pydantic_complete__ for kind in (Case, Training)]))"
+    )
+    told = subprocess.run([sys.executable, "-c", built], cwd=ROOT, capture_output=True, check=True)
+    assert json.loads(told.stdout) == [True, False]
+
+
 @pytest.mark.slow
 def test_mace_comes_without_its_trainer_and_does_not_keep_it_away():
     pytest.importorskip("mace")
@@ -78,6 +93,7 @@ def test_the_benchmark_for_gpus_runs_without_finite_elements(tmp_path):
         "memory",
         "peers",
         "scaling",
+        "balance",
         "large",
         "represented",
         "models",

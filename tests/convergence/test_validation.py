@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""The studies of docs/validation.md: short versions in every test run, the tables in full as slow tests."""
+"""Studies of docs/validation.md, shortened: what takes seconds in every test run, the others as slow tests."""
 
 import importlib
 
@@ -166,6 +166,27 @@ def test_a_model_learns_the_crack_tip_from_its_own_run(tmp_path):
     assert after["doubt"] < 0.3 * before["doubt"]
     errors = [sum(rms for rms, _ in row["by_load"]) for row in (before, after)]
     assert errors[1] < 0.95 * errors[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Si vacancy", "Mg vacancy"])
+def test_relaxed_inner_shifts_are_worth_their_while(name):
+    module = study("multilattice")
+    if name.startswith("Mg") and not module.MAGNESIUM.is_file():
+        pytest.skip("LAMMPS' table of magnesium is not installed")
+    (row,) = module.study((name,), (8.0,))
+    assert row["relaxed"] < 0.024  # twice the larger one measured
+    assert row["ratio"] > 3
+
+
+@pytest.mark.slow
+def test_vacancies_and_holes_in_space_are_near_the_full_model():
+    rows = {row["defect"]: row for row in study("three_d").defects(("vacancy", "hole, 7 Å"))}
+    assert {"W: vacancy", "W: hole, 7 Å"} <= set(rows)
+    for name, row in rows.items():
+        twice_measured = 0.045 if "hole" in name else 0.065
+        assert 0 < row["bqcf"] < twice_measured, name
+        assert row["unknowns"] > 10 * row["atoms"]
 
 
 @pytest.mark.slow

@@ -146,6 +146,25 @@ def test_estimates_of_one_state_agree_to_eight_digits(ranks, tmp_path):
         assert more[name] == pytest.approx(one[name], rel=1e-8), name
 
 
+@pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
+    """On a mesh that ignores the lattice; patches of vertices reach over the cells of other ranks."""
+    given = {
+        "coupling.method": "bqcf",
+        "coupling.handshake.lift": "quadratic",
+        "mesh.kind": "free",
+        "solver.stability": "false",
+        "compare.atomistic": "false",
+    }
+    one, more = (run(n, tmp_path / str(n), **given) for n in (1, ranks))
+    steps = [result["steps"][0] for result in (one[0], more[0])]
+    assert steps[1]["energy"] == pytest.approx(steps[0]["energy"], rel=ENERGY)
+    assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
+    for name in ("elasticity_norm", "total_h1", "coupling", "discretisation"):
+        ours, theirs = (step["estimate"][name] for step in steps)
+        assert theirs == pytest.approx(ours, rel=1e-5), name
+
+
 def test_refinement_decides_the_same_on_two_ranks(tmp_path):
     changes = {
         "adaptivity.total_h1": "0.004 angstrom",
@@ -188,6 +207,31 @@ def test_a_certificate_is_the_same_on_any_number_of_ranks(certified, n_ranks, tm
         assert number["meant"].startswith("certified, level "), name
         interval = certified["quantities"][name]["interval"]
         assert number["interval"] == pytest.approx(interval, rel=1e-8), name
+
+
+HEALING = {
+    "domain.radius": "40 angstrom",
+    "regions.core_radius": "9 angstrom",
+    "load.K": "[0.82 K_G, 0.808 K_G]",
+    "certificate.look_around": "false",
+    "compare.atomistic": "false",
+}
+"""The coupled crack holds at the second load, that of all atoms has healed."""
+
+
+@pytest.mark.slow
+def test_a_certificate_at_a_fold_is_the_same_on_two_ranks(tmp_path):
+    one, two = (run(n, tmp_path / str(n), **HEALING)[0]["steps"][-1]["certificate"] for n in (1, 2))
+    assert one["level"] == two["level"] == "C"
+    ours, theirs = one["fold"], two["fold"]
+    assert ours["level"] == theirs["level"] == "A" and ours["negative"] == theirs["negative"] == 0
+    assert ours["load"] == pytest.approx(theirs["load"], rel=1e-7)
+    for key in ("lipschitz", "stiffness"):
+        assert ours[key] == pytest.approx(theirs[key], rel=1e-4), key
+    assert ours["end"]["level"] == theirs["end"]["level"] == "A"
+    for key in ("low", "high"):
+        assert ours["end"][key] == pytest.approx(theirs["end"][key], abs=1e-8), key
+    assert 0.808 < ours["end"]["low"] < ours["end"]["high"] < ours["load"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msolve.testing import write_tiny_mace, write_tiny_nequip
+from msolve.testing import write_tiny_mace, write_tiny_nequip, write_tiny_sevennet
 
 pytestmark = pytest.mark.ranks
 
@@ -20,6 +20,7 @@ EAM4 = Path(__file__).parents[2] / "solver_configs/potentials/w_eam4.eam.fs"
 LINEAR = EAM4.parent / "w_linear/w_linear.linear"
 MACE = ("mace", "mace, without exchange", "mace, in batches")
 NEQUIP = ("nequip", "nequip, without exchange", "nequip, in batches")
+SEVENNET = ("sevennet", "sevennet, without exchange", "sevennet, in batches")
 RELATIVE = 1e-12  # sums in another order; anything worse is a wrong halo
 
 
@@ -35,7 +36,7 @@ def run(n_ranks, models, out):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """EAM, the linear potential, and those of MACE, NequIP and Allegro that are installed."""
+    """EAM, the linear potential, and those of MACE, NequIP, Allegro and SevenNet that are installed."""
     found = [f"eam={EAM4}", f"linear={LINEAR}"]
     if find_spec("mace") is not None:
         path = tmp_path_factory.mktemp("ranks") / "tiny.model"
@@ -50,6 +51,10 @@ def models(tmp_path_factory):
     if find_spec("allegro") is not None:
         write_tiny_nequip(folder / "allegro.ckpt", allegro=True)
         found.append(f"nequip, Allegro={folder / 'allegro.ckpt'}")
+    if find_spec("sevenn") is not None:
+        path = tmp_path_factory.mktemp("ranks") / "sevennet.pth"
+        write_tiny_sevennet(path)
+        found += [f"{name}={path}" for name in SEVENNET]
     return found
 
 
@@ -73,10 +78,10 @@ def test_same_numbers_on_any_number_of_ranks(models, expected, n_ranks, tmp_path
 
 
 @pytest.mark.models
-@pytest.mark.parametrize("names", [MACE, NEQUIP], ids=lambda names: names[0])
+@pytest.mark.parametrize("names", [MACE, NEQUIP, SEVENNET], ids=lambda names: names[0])
 def test_neither_exchange_nor_batches_change_the_numbers(models, expected, names):
     usual, *others = names
-    if find_spec(usual) is None:
+    if not any(key.startswith(f"{usual}, ") for key in expected):
         pytest.skip(f"{usual} is not installed")
     for name in others:
         for key in (key for key in expected if key.startswith(f"{name}, ")):

@@ -24,6 +24,7 @@ SHEAR = np.array([[1.0, 0.02, 0.0], [0.015, 1.01, 0.0], [0.01, -0.02, 1.0]])
 CASES = [
     ("silicon", "matching"),
     ("silicon", "free"),
+    ("silicon", "recovered"),
     ("magnesium", "free"),
     pytest.param(("magnesium", "matching"), marks=pytest.mark.slow),
 ]
@@ -35,7 +36,8 @@ def assembly(request):
     model = getattr(bodies, name)()
     wider = 4.0 if name == "silicon" else 0.0  # rows of a mesh on one of its sublattices are wide
     body = bodies.perfect(model, np.eye(3), CORE + BLEND + 2.4 * model.reach + wider)
-    return bodies.coupled(body, CORE, BLEND, mesh=mesh)
+    recovery = mesh == "recovered"
+    return bodies.coupled(body, CORE, BLEND, mesh="free" if recovery else mesh, recovery=recovery)
 
 
 def under(assembly, F, *, predicted=False):
@@ -133,3 +135,42 @@ def derivative(problem: CoupledProblem, z, v, product, h=1e-5):
 
     by_differences = difference(gradient, z, v, h)
     return np.abs(by_differences - product.array).max() / np.abs(product.array).max()
+
+
+def test_the_pad_has_the_inversion_of_the_crystal():
+    """Inversion about the middle of a bond swaps the sublattices: a field and its mirror image give mirror images."""
+    model = bodies.silicon()
+    body = bodies.perfect(model, np.eye(3), CORE + BLEND + 6 * model.reach)
+    here = bodies.coupled(body, CORE, BLEND, recovery=True)
+    kinematics, X = here.problem.kinematics, here.X
+    space, unknowns = kinematics.space, kinematics.unknowns
+    r = np.hypot(X[:, 0], X[:, 1])
+    # Nodes nearer to the core follow atoms, linearly.
+    pad = np.flatnonzero((r > CORE + BLEND + 4.0) & (r < CORE + BLEND + 2 * model.reach))
+    middle = pad[np.abs(r[pad] - r[pad].mean()).argmin()]
+    centre = 0.5 * (X[middle] + X[np.linalg.norm(X - X[middle], axis=1).argsort()[1]])
+    H = 4e-4 * np.random.default_rng(2).normal(size=(3, 2, 2))
+
+    def lifted(sign):
+        """Places of all atoms where the mesh has a field that is quadratic around the centre."""
+        z = unknowns.vector()
+        known = unknowns.node[: space.n_local_nodes] >= 0
+        places = np.zeros((unknowns.n_blocks, 3))
+        places[unknowns.atom[here.free]] = X[here.free]
+        places[unknowns.node[known]] = space.nodes()[known]
+        d = (places - centre)[:, :2]
+        z.array[:] = sign * np.einsum("cij,ni,nj->nc", H, d, d).ravel()
+        return here.problem.gather(z, 0.0)
+
+    once, mirrored = lifted(1.0), lifted(-1.0)
+    image = 2 * centre - X[pad]
+    image[:, 2] -= body.period * np.round((image[:, 2] - X[pad, 2]) / body.period)
+    gap = X[None, pad] - image[:, None]
+    gap[..., 2] -= body.period * np.round(gap[..., 2] / body.period)
+    distance = np.linalg.norm(gap, axis=2)
+    both = np.flatnonzero(distance.min(axis=1) < 1e-6)
+    assert len(both) >= 6
+    partner = pad[distance.argmin(axis=1)[both]]
+    moved = (once - X)[pad[both]]
+    assert np.abs(moved).max() > 5e-3
+    np.testing.assert_allclose((mirrored - X)[partner], -moved, atol=2e-3 * np.abs(moved).max())

@@ -33,10 +33,14 @@ def model(request):
     return load_potential(bodies.EAM4.parent / "w_mace" / "w_mace.model", "mace")
 
 
-@pytest.fixture(scope="module", params=["matching", "free"])
+LIFTS = {"matching": ("matching", False), "free": ("free", False), "recovered": ("free", True)}
+
+
+@pytest.fixture(scope="module", params=LIFTS)
 def assembly(model, request):
     body = bodies.perfect(model, np.eye(3), CORE + BLEND + 2.4 * model.reach)
-    return bodies.coupled(body, CORE, BLEND, mesh=request.param)
+    mesh, recovery = LIFTS[request.param]
+    return bodies.coupled(body, CORE, BLEND, mesh=mesh, recovery=recovery)
 
 
 def under(assembly, F):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Refinement by the estimated error: marks, finer zones, grown cores, and a whole run that meets its tolerance."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
+from msolve.balance import Cells, Cores, balanced
 from msolve.build import build, build_mesh, set_up
 from msolve.compare import carried_over
 from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict, load_case
 from msolve.errors import CaseError
 from msolve.io.meshes import disc_mesh
 from msolve.methods import solve
-from msolve.refinement import SHORTER, _larger, fine_zones, refined
+from msolve.refinement import LONGER, Error, _larger, fine_zones, refined
 from msolve.refinement import marked as fewest
 from msolve.regions import Ball
 from msolve.run import run_case
@@ -41,15 +43,16 @@ def test_finer_zones_cover_what_is_marked_with_shorter_edges():
     rng = np.random.default_rng(1)
     places = rng.uniform(-60, 60, (40, 2))
     length = rng.uniform(6.0, 25.0, 40)
-    zones = fine_zones(places, length, near=2.7)
+    zones = fine_zones(places, length, 0.6 * length, near=2.7)
     assert 1 < len(zones) <= 40
     centre = np.array([zone.centre[:2] for zone in zones])
     for place, edge in zip(places, length, strict=True):
-        inside = np.linalg.norm(centre - place, axis=1) <= [zone.radius for zone in zones]
-        assert (
-            min(z.size for z, there in zip(zones, inside, strict=True) if there) <= SHORTER * edge
-        )
-    assert fine_zones(np.zeros((0, 2)), np.zeros(0), 2.7) == []
+        # The corners of a square stick out of its disc by a sixth of the radius.
+        inside = np.linalg.norm(centre - place, axis=1) <= [1.2 * zone.radius for zone in zones]
+        sizes = [z.size for z, there in zip(zones, inside, strict=True) if there]
+        assert min(sizes) < LONGER * 0.6 * edge * 2**0.5
+    none = np.zeros(0)
+    assert fine_zones(np.zeros((0, 2)), none, none, 2.7) == []
 
 
 def test_meshes_are_finer_where_they_are_asked_to_be():
@@ -63,6 +66,65 @@ def test_meshes_are_finer_where_they_are_asked_to_be():
         away = np.linalg.norm(corners.mean(axis=1) - finer[0, :2], axis=1)
         longest.append(edges[np.argsort(away)[:20]].max())
     assert longest[0] > 12.0 and longest[1] < 7.0
+
+
+def spent(cores, cells, growth, pieces, atom_cost):
+    atoms = cores.atoms * cores.wider(growth) ** 2
+    return atom_cost * atoms.sum() + cells.unknowns * pieces.sum()
+
+
+@pytest.mark.parametrize("atom_cost", [1.0, 50.0])
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+def test_what_is_spent_reaches_the_error_at_the_least_cost(rate, atom_cost):
+    rng = np.random.default_rng(3)
+    cores = Cores(
+        np.array([3.0, 0.5]), np.array([10.0, 15.0]), np.array([400.0, 700.0]), 12.0, rate
+    )
+    cells = Cells(rng.random(300) ** 6, np.full(300, 40.0), np.zeros(300, int), 1.5, 1.0, 0.0)
+    before = cores.left(np.ones(2)) + cells.left(np.ones(300))
+    growth, pieces = balanced(cores, cells, 0.5 * before, atom_cost)
+    left = cores.left(growth) + cells.left(pieces)
+    assert 0.45 * before < left <= 0.5 * before
+    cost = spent(cores, cells, growth, pieces, atom_cost)
+    others = 0
+    for _ in range(3000):
+        g = np.clip(growth * np.exp(0.1 * rng.normal(size=2)), 1, 2)
+        y = np.clip(pieces * np.exp(0.1 * rng.normal(size=300)), 1, 16)
+        if cores.left(g) + cells.left(y) <= left:
+            others += 1
+            # Growths of cores are tried one per cent apart.
+            assert spent(cores, cells, g, y, atom_cost) > 0.998 * cost
+    assert others > 100
+
+
+def test_dear_atoms_are_spared():
+    cores = Cores(np.ones(1), np.array([10.0]), np.array([400.0]), 12.0, 1.0)
+    cells = Cells(np.full(100, 0.01), np.full(100, 40.0), np.zeros(100, int), 1.5, 1.0, 0.0)
+    cheap, dear = (balanced(cores, cells, 1.0, a) for a in (1.0, 50.0))
+    assert dear[0][0] < cheap[0][0] and dear[1].min() > cheap[1].max()
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["coupling", "mesh"])
+def test_what_dominates_is_refined(part):
+    setup = set_up(load_case(DECKS / "adaptive_crack.yaml"), MPI.COMM_SELF)
+    mesh = build_mesh(setup, MPI.COMM_SELF)
+    rng = np.random.default_rng(4)
+    places = rng.uniform(-60, 60, (2000, 2))
+    parts = np.zeros((2000, 2))
+    # Away from the core, where cells are longer than the lattice's.
+    parts[np.linalg.norm(places, axis=1) > 35, part] = 1.0
+    error = Error(places, parts, 0.5, rng.uniform(-15, 15, (188, 2)), 10.0, 1.0)
+    case = refined(setup, np.zeros((0, 2)), mesh, np.zeros((0, 2)), error)
+    if part == 0:
+        assert not case.mesh.fine
+        assert case.regions.all_cores[0].radius > 1.3 * setup.case.regions.core_radius
+    else:
+        assert case.regions == setup.case.regions and len(case.mesh.fine) > 5
+        finer = build_mesh(set_up(case, MPI.COMM_SELF), MPI.COMM_SELF)
+        assert len(finer.cells) > 1.25 * len(mesh.cells)
+    # Last digits, which other ranks have otherwise, decide nothing.
+    error = dataclasses.replace(error, parts=parts * (1 + 1e-9 * rng.normal(size=parts.shape)))
+    assert refined(setup, np.zeros((0, 2)), mesh, np.zeros((0, 2)), error) == case
 
 
 @pytest.mark.parametrize(
@@ -222,7 +284,8 @@ def test_a_core_that_is_too_large_shrinks(tmp_path):
 
 @pytest.mark.slow
 def test_quadratic_elements_are_kept_only_where_they_pay(tmp_path):
-    result = rounds_of(tmp_path, adaptivity={"total_h1": "0.0002 angstrom"})
+    wanted = {"total_h1": "0.0002 angstrom", "atom_cost": 1}
+    result = rounds_of(tmp_path, adaptivity=wanted)
     rows = result.adaptivity["rounds"]
     tried = [k for k, row in enumerate(rows) if "quadratic" in row["how"]]
     assert len(tried) == 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,72 @@ def test_shipped_decks_are_valid_and_run_again_from_their_results(deck):
     again = case_from_dict(json.loads(json.dumps(case.to_dict())), folder=deck.parent)
     assert again == case
     assert case.name == deck.stem
+
+
+def keys_of(value, path=()):
+    """Paths of all keys of a deck, and their values; below `arguments` they are another program's."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield (*path, key), inside
+            if key != "arguments":
+                yield from keys_of(inside, (*path, key))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from keys_of(entry, (*path, index))
+
+
+def each_key():
+    """One deck for each key, told apart by the kind of the section that it stands in."""
+    found = {}
+    for deck in DECKS:
+        data = yaml.safe_load(
+            re.sub(r"\bon:", "'on':", deck.read_text())
+        )  # else YAML takes it for true
+        for path, value in keys_of(data):
+            section = data[path[0]]
+            kind = section.get("kind") if isinstance(section, dict) else None
+            unnumbered = tuple(part for part in path if isinstance(part, str))
+            found.setdefault((*unnumbered, kind), pytest.param(data, path, value, id=_told(path)))
+    return list(found.values())
+
+
+def _told(path):
+    return ".".join(map(str, path))
+
+
+@pytest.mark.parametrize("deck, path, value", each_key())
+def test_each_key_is_told_by_its_name(deck, path, value):
+    """Misspelt, missing, of a wrong type, in a wrong unit, not finite."""
+    *inside, key = path
+
+    def problems(change):
+        data = copy.deepcopy(deck)
+        section = data
+        for part in inside:
+            section = section[part]
+        change(section)
+        try:
+            case_from_dict(data, folder=ROOT / "solver_configs")
+        except CaseError as error:
+            return error.problems
+        return []
+
+    def told(wrong):
+        return any(
+            re.match(rf"{re.escape(_told(path))}\b", problem)
+            for problem in problems(lambda section: section.update({key: wrong}))
+        )
+
+    misspelt = problems(lambda section: section.update({f"{key}x": section.pop(key)}))
+    assert f"{_told(path)}x: no such key; did you mean {key!r}?" in misspelt
+    if key != "kind":  # without it the section may be of another one, in which other keys are wrong
+        missing = problems(lambda section: section.pop(key))
+        assert not missing or any(problem.startswith(_told(inside)) for problem in missing)
+    assert told("two words" if isinstance(value, dict) else {"colour": 1})
+    number = re.fullmatch(r"(-?[\d.]+(?:e-?\d+)?) *(.*)", str(value))
+    if number is not None:
+        assert told(float("nan")) and told(float("inf"))
+        assert not number[2] or (told(f"{number[1]} kelvin") and told(f"nan {number[2]}"))
 
 
 def test_there_are_decks():

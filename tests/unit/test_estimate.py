@@ -45,7 +45,7 @@ def estimate(case, **options):
 
 def test_the_estimate_is_the_error(case):
     _, _, full, lifted, _, exact = case
-    found, (d, source) = estimate(case)
+    found, (d, source, parts) = estimate(case)
     # The forces that are left lie around the core and at the edges of elements, not in its middle.
     away = np.linalg.norm(full.X[:, :2], axis=1)
     assert source[away < 1.5].max() < 1e-3 * source.max()
@@ -57,6 +57,14 @@ def test_the_estimate_is_the_error(case):
     assert found.energy == pytest.approx(true.energy, rel=0.02)
     assert 1e-4 < found.contraction < 0.05
     assert np.abs(d - error).max() < 0.2 * np.abs(error).max()
+    # Its two parts, place by place: what the coupled space holds, and what lies between its nodes.
+    assert parts.shape == (len(d), 2) and (parts >= 0).all() and (parts.sum(axis=0) > 0).all()
+    coupling, mesh = np.sqrt(parts.sum(axis=0))
+    assert abs(coupling - mesh) < found.total_h1 < coupling + mesh
+    # They are orthogonal in elasticity, in this norm nearly.
+    assert parts.sum() == pytest.approx(found.total_h1**2, rel=0.3)
+    near = parts[away < 4.0].sum(axis=0)
+    assert near[0] / parts[:, 0].sum() > 2 * near[1] / parts[:, 1].sum()
 
 
 def matrix(mat):
@@ -104,7 +112,7 @@ def test_norms_are_those_of_dense_matrices(case):
 
 
 def test_elasticity_alone_asks_for_no_products(case):
-    found, (d, _) = estimate(case, hessian=False)
+    found, (d, _, _) = estimate(case, hessian=False)
     assert found.kind == "elasticity" and found.products == 0 and found.energy_norm is None
     sharp, _ = estimate(case)
     assert found.elasticity_norm == sharp.elasticity_norm

@@ -24,7 +24,8 @@ from msolve.errors import CaseError, UnsupportedError
 from msolve.info import about
 from msolve.potentials import load_potential
 from msolve.potentials.bulk import BulkCell
-from msolve.potentials.nequip import NequIP, undisturbed
+from msolve.potentials.nequip import NequIP
+from msolve.potentials.undisturbed import undisturbed
 from msolve.testing import Tolerances, check_material, check_potential, write_tiny_nequip
 
 pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]

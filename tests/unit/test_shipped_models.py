@@ -36,7 +36,23 @@ NEAR = {
     "w_nequip": {"elastic": 0.05, "others": 0.05},
     "w_allegro": {"elastic": 0.2, "others": 0.1},  # too soft
 }
-DECKS = {"crack_nequip": "nequip", "vacancy_allegro": "allegro"}
+DECKS = {
+    "crack_nequip": ("nequip",),
+    "vacancy_allegro": ("allegro",),
+    "vacancy_gap": ("quippy",),
+    "vacancy_torchsim": ("torch_sim", "mace"),
+    "vacancy_chgnet": ("chgnet",),
+    "vacancy_sevennet": ("sevenn",),
+}
+"""Decks, and the packages that they need."""
+
+SHORTER = {
+    # 60 atoms a second: in single precision, and not to the end
+    "vacancy_sevennet": (
+        "potential.precision=float32",
+        "solver.gradient_tolerance=0.02 eV/angstrom",
+    ),
+}
 
 each_model = pytest.mark.parametrize("name", PACKAGES)
 each_sample = pytest.mark.parametrize(
@@ -127,18 +143,22 @@ def test_reported_truth_is_that_of_the_potential(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deck", DECKS)
-def test_decks_of_models_from_other_environments_run(deck, tmp_path):
-    if find_spec(DECKS[deck]) is None:
-        pytest.skip(f"the package {DECKS[deck]} is not installed")
+def test_decks_of_models_of_other_packages_run(deck, tmp_path):
+    missing = [package for package in DECKS[deck] if find_spec(package) is None]
+    if missing:
+        pytest.skip(f"the package {missing[0]} is not installed")
+    words = [word for change in SHORTER.get(deck, ()) for word in ("--set", change)]
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     told = subprocess.run(
-        [sys.executable, "-m", "msolve.cli", str(ROOT / "solver_configs" / f"{deck}.yaml")],
-        capture_output=True, text=True, cwd=tmp_path, timeout=600, check=False,
+        [sys.executable, "-m", "msolve.cli", str(ROOT / "solver_configs" / f"{deck}.yaml"), *words],
+        capture_output=True, text=True, cwd=tmp_path, timeout=1800, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )  # fmt: skip
     assert told.returncode == 0, told.stderr[-4000:]
     result = json.loads((tmp_path / "results" / deck / "result.json").read_text())
     assert result["status"] == "converged"
-    assert result["steps"][0]["lowest_eigenvalue"] > 0
-    assert result["comparison"]["relative_h1"] < 0.05
-    assert result["comparison"]["tip_h1"] < 0.03
+    (step,) = result["steps"]
+    assert step["lowest_eigenvalue"] is None or step["lowest_eigenvalue"] > 0
+    if result["comparison"] is not None:
+        assert 0 < result["comparison"]["relative_h1"] < 0.05
+        assert 0 < result["comparison"]["tip_h1"] < 0.03

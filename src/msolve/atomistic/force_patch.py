@@ -125,6 +125,11 @@ class ForcePatch:
         return self._lists.halo
 
     @property
+    def busy(self) -> float:
+        """Processor time of the black box [s]."""
+        return self.clock.busy
+
+    @property
     def step(self) -> float:
         """Largest displacement of an atom in the differences of forces [Å]."""
         return max(SMALLEST_STEP, (3 * self.model.noise / CURVATURE) ** (1 / 3))

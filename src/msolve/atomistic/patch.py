@@ -121,8 +121,12 @@ class AtomisticPatch:
     @property
     def sent(self) -> int:
         """Bytes that this rank has sent with the present lists: positions, gradients, features."""
-        features = [c.halo.halo for c in self._selections if isinstance(c.halo, RankExchange)]
-        return sum(halo.sent for halo in [self.halo, *features])
+        return self.halo.sent + sum(halo.sent for halo in self._feature_halos())
+
+    @property
+    def busy(self) -> float:
+        """Processor time that this rank has worked on the potential with the present lists, waiting left out [s]."""
+        return self.clock.busy - sum(halo.waited for halo in self._feature_halos())
 
     def needs_rebuild(self, positions: Array) -> bool:
         """Tell whether some atom has moved too far for the present lists.
@@ -258,6 +262,9 @@ class AtomisticPatch:
         cut = near(self._reference, self.cell, self.periodic, ~self.needed, reach)
         spread[cut[self._own]] = np.nan
         return spread
+
+    def _feature_halos(self) -> list[Halo]:
+        return [c.halo.halo for c in self._selections if isinstance(c.halo, RankExchange)]
 
     def _build(self, x: Array) -> Lists:
         self.version += 1

@@ -53,6 +53,11 @@ class Patch(Protocol):
         """Exchange between the owned atoms and their copies on other ranks."""
         ...
 
+    @property
+    def busy(self) -> float:
+        """Processor time that this rank has worked on the potential, waiting for others left out [s]."""
+        ...
+
     def needs_rebuild(self, positions: Array) -> bool:
         """Tell whether some atom has moved too far for the present lists. Collective."""
         ...

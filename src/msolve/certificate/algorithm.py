@@ -212,7 +212,7 @@ def _test(
     step = factor.solve(r)
     modes = tuple(softest_modes(H, D, MODES, any_direction(full.problem, full.preconditioner)))
     stability = proven_stability(H, D, modes[0].value) if modes else None
-    eta = math.sqrt(max(r.dot(step), 0.0)) * (1 + ROUNDING) + _rounding(full, D, stability)
+    eta = math.sqrt(max(r.dot(step), 0.0)) * (1 + ROUNDING) + rounding(full, D, stability)
     moved = x0 - x
     known = Certificate(
         level="C",
@@ -250,7 +250,7 @@ def _test(
     return replace(known, obstacle=what), None
 
 
-def _rounding(full: Assembly, D: PETSc.Mat, stability: float | None) -> float:
+def rounding(full: Assembly, D: PETSc.Mat, stability: float | None) -> float:
     """What round-off of the forces may add to their dual norm: |δr| over the root of H's lowest eigenvalue [√eV]."""
     least = least_eigenvalue(D, full.problem.kinematics.unknowns.components)
     if stability is None or least is None:

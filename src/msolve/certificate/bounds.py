@@ -14,6 +14,9 @@ f the pair function with F' f of both ends. With the bounds of |u| and |Dρ v| i
 |D³E[v, v, v]| ≤ |v| ⟨v, Q v⟩, Q a sum of springs. If L H - Q has no negative pivot, then Q ≤ L H and L is an upper
 bound of |D³E[v, v, v]| / |v|³; and, the form being symmetric, of |D³E[v, v', v"]| over three norms.
 
+Held atoms may move with the load: all atoms by v + μ p, with |(v, μ)|² = |v|² + ω² μ². Then
+|u| ≤ √(n/τ + |p_j - p_i|²/ω²) |(v, μ)|, and as √Q is a seminorm the bound is L + Q(p, p)/ω².
+
 References:
     S. Banach, Studia Math. 7, 36 (1938).
 """
@@ -39,7 +42,7 @@ from msolve.certificate.modes import (
     springs_matrix,
 )
 from msolve.potentials.eam import EAM
-from msolve.potentials.eam_bounds import EAMBounds, Span
+from msolve.potentials.eam_bounds import EAMBounds, Embedding, Span
 from msolve.potentials.linear import LinearModel
 from msolve.potentials.linear_bounds import third_derivative_bound
 
@@ -72,18 +75,33 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How all atoms move with the load.
+
+    Attributes:
+        velocity: p, shape ``(n, 3)`` [Å per unit of load].
+        weight: ω [√eV per unit of load].
+    """
+
+    velocity: Array
+    weight: float
+
+
+@dataclass(frozen=True)
 class _Edges:
-    """Pairs of atoms in reach of each other, each once, at least one of them free.
+    """Pairs of atoms in reach of each other, each once, at least one of them a site that sees free atoms.
 
     Attributes:
         i: One end, shape ``(e,)``.
         j: The other end.
         vec: From i to the image of j that is meant, shape ``(e, 3)`` [Å].
+        sees: Sites that see free atoms, shape ``(n,)``; the energies of others do not matter.
     """
 
     i: IntArray
     j: IntArray
     vec: Array
+    sees: npt.NDArray[np.bool_]
 
     @property
     def length(self) -> Array:
@@ -105,7 +123,12 @@ def has_bound(full: Assembly) -> bool:
 
 
 def lipschitz_bound(
-    full: Assembly, x: PETSc.Vec, t: float, H: PETSc.Mat, radius: float
+    full: Assembly,
+    x: PETSc.Vec,
+    t: float,
+    H: PETSc.Mat,
+    radius: float,
+    motion: Motion | None = None,
 ) -> Bound | None:
     """Bound of |D³E[v, v, v]| / |v|³ over a ball, |v| = √⟨v, H v⟩. Collective.
 
@@ -113,8 +136,9 @@ def lipschitz_bound(
         full: The full atomistic model.
         x: Middle of the ball.
         t: Load parameter.
-        H: Hessian there, positive definite.
+        H: Hessian there, or another symmetric matrix; positive definite.
         radius: Of the ball, in the norm of H [√eV].
+        motion: How atoms move with the load, if it is an unknown too; the norm then is that of both.
 
     Returns:
         The bound; ``None`` for potentials without one, or where the ball is too large for it.
@@ -131,12 +155,14 @@ def lipschitz_bound(
     if tau is None:
         return None
     # Largest |u| over |v|, and how far each vector may change in the ball.
-    per_norm = np.sqrt(steps / tau)
+    velocity = np.zeros_like(y) if motion is None else motion.velocity / motion.weight
+    push = velocity[edges.j] - velocity[edges.i]
+    per_norm = np.sqrt(steps / tau + (push**2).sum(axis=1))
     moved = radius * per_norm
     if moved.max() >= min(slack, 0.25 * float(edges.length.min())):
         return None
     if isinstance(model, EAM):
-        springs = _eam(full, model, edges, y, per_norm, moved)
+        springs = _eam(full, model, edges, per_norm, moved)
         how = "from the polynomials of its tables"
     else:
         springs = _linear(full, model, edges, y, per_norm, moved)
@@ -145,7 +171,9 @@ def lipschitz_bound(
         return None
     Q = _matrix(full, edges, springs)
     found = proven_ratio(Q, H)
-    return None if found is None else Bound(found, f"{how}, by inertia")
+    if found is None:
+        return None
+    return Bound(found + _along(edges, springs, push), f"{how}, by inertia")
 
 
 def proven_ratio(Q: PETSc.Mat, H: PETSc.Mat) -> float | None:
@@ -161,16 +189,21 @@ def proven_ratio(Q: PETSc.Mat, H: PETSc.Mat) -> float | None:
 
 
 def _edges(full: Assembly, y: Array, cutoff: float) -> _Edges:
-    pair, shift = find_edges(y, full.body.cell, _periodic(full), cutoff, full.free)
+    sees = full.free.copy()
+    sees[find_edges(y, full.body.cell, _periodic(full), cutoff, full.free)[0][1]] = True
+    pair, shift = find_edges(y, full.body.cell, _periodic(full), cutoff, sees)
     i, j = pair
-    # Each pair once: from the lower number where both ends are free; images of one atom move with it.
-    once = (i < j) | ~full.free[j]
+    # Each pair once: from the lower number where both ends see; images of one atom move with it.
+    once = (i < j) | ~sees[j]
     i, j, shift = i[once], j[once], shift[once]
-    return _Edges(i, j, y[j] + shift - y[i])
+    return _Edges(i, j, y[j] + shift - y[i], sees)
 
 
 def _connected(full: Assembly, edges: _Edges) -> tuple[Array, PETSc.Mat]:
-    """How many bonds in a row connect the ends of each edge, ``(e,)``, and D of these bonds. Collective."""
+    """How many bonds in a row connect the ends of each edge, ``(e,)``, and D of these bonds. Collective.
+
+    Held ones are connected by none: no bond moves them against each other.
+    """
     n = len(full.X)
     first, second = loose_bonds(full)
     # All held atoms are one: they do not move.
@@ -184,6 +217,7 @@ def _connected(full: Assembly, edges: _Edges) -> tuple[Array, PETSc.Mat]:
         reached = ((reached @ A + reached) > 0).astype(np.float64)
         there = np.asarray(reached[name[edges.i], name[edges.j]]).ravel() > 0
         steps[there & np.isinf(steps)] = k
+    steps[~full.free[edges.i] & ~full.free[edges.j]] = 0
     far = np.isinf(steps)
     steps[far] = 1
     # A pair with several images in reach is one pair here.
@@ -202,6 +236,12 @@ def _matrix(full: Assembly, edges: _Edges, springs: _Springs) -> PETSc.Mat:
     return springs_matrix(full, edges.i, edges.j, blocks)
 
 
+def _along(edges: _Edges, springs: _Springs, push: Array) -> float:
+    """What the springs take in a change of the edges, shape ``(e, 3)``."""
+    s = ((edges.vec * push).sum(axis=1) / edges.length) ** 2
+    return float((springs.along * s + springs.across * ((push**2).sum(axis=1) - s)).sum())
+
+
 def _turned(along: Array, across: Array, moved: Array, length: Array) -> _Springs:
     """Springs whose directions are known up to how far the vectors may move, by springs along those at hand.
 
@@ -213,7 +253,7 @@ def _turned(along: Array, across: Array, moved: Array, length: Array) -> _Spring
 
 
 def _eam(
-    full: Assembly, model: EAM, edges: _Edges, y: Array, per_norm: Array, moved: Array
+    full: Assembly, model: EAM, edges: _Edges, per_norm: Array, moved: Array
 ) -> _Springs | None:
     """Springs of an embedded-atom potential."""
     ranges = EAMBounds(model)
@@ -224,14 +264,16 @@ def _eam(
     window = Span(r - moved, r + moved)
     at_i = ranges.radial(species[i], species[j], window)
     at_j = ranges.radial(species[j], species[i], window)
-    density = _densities(full, model, ranges, edges, y, window)
+    density = _densities(full, model, ranges, edges, window)
     if density.low.min() < -1e-9 or density.high.max() > ranges.most:
         return None
     F = ranges.embedding(species, density)
-    # |Dρ v| ≤ √(Σ f'²) √(Σ |u|²)
-    squares = _summed(n, edges, at_i.slope.largest**2, at_j.slope.largest**2)
+    # |Dρ v| ≤ √(Σ f'²) √(Σ |u|²), over the edges that change.
+    changes = per_norm > 0
+    squares = _summed(n, edges, at_i.slope.largest**2 * changes, at_j.slope.largest**2 * changes)
     sizes = _summed(n, edges, per_norm**2, per_norm**2)
     g = np.sqrt(squares * sizes)
+    F = Embedding(*(Span(part.low * edges.sees, part.high * edges.sees) for part in F))
     third = at_i.pair_third.plus(at_i.third.times(Span(F.slope.low[i], F.slope.high[i])))
     third = third.plus(at_j.third.times(Span(F.slope.low[j], F.slope.high[j])))
     bend = at_i.pair_bend.plus(at_i.bend.times(Span(F.slope.low[i], F.slope.high[i])))
@@ -245,10 +287,8 @@ def _eam(
     return _turned(along, across, moved, r)
 
 
-def _densities(
-    full: Assembly, model: EAM, ranges: EAMBounds, edges: _Edges, y: Array, window: Span
-) -> Span:
-    """Ranges of the densities of all sites; images of an atom itself and pairs of held atoms stay as they are."""
+def _densities(full: Assembly, model: EAM, ranges: EAMBounds, edges: _Edges, window: Span) -> Span:
+    """Ranges of the densities of all sites; images of an atom itself stay as they are."""
     n = len(full.X)
     species = model.species(full.numbers)
     at_i = ranges.radial(species[edges.i], species[edges.j], window).density
@@ -261,10 +301,7 @@ def _densities(
             r = np.full(n, k * body.period)
             itself = ranges.radial(species, species, Span(r, r)).density
             low, high = low + 2 * itself.low, high + 2 * itself.high
-    i, j, away = _held_pairs(full, edges, y, model.cutoff)
-    still = ranges.radial(species[i], species[j], Span(away, away)).density
-    held = [np.bincount(i, weights=part, minlength=n) for part in still]
-    return Span(np.asarray(low + held[0]), np.asarray(high + held[1]))
+    return Span(low, high)
 
 
 def _summed(n: int, edges: _Edges, at_i: Array, at_j: Array) -> Array:
@@ -273,29 +310,14 @@ def _summed(n: int, edges: _Edges, at_i: Array, at_j: Array) -> Array:
     return np.asarray(one + np.bincount(edges.j, weights=at_j, minlength=n))
 
 
-def _held_pairs(
-    full: Assembly, edges: _Edges, y: Array, cutoff: float
-) -> tuple[IntArray, IntArray, Array]:
-    """Directed pairs of held atoms, the first next to a free one: they count in its density, and stay as they are."""
-    near = np.zeros(len(full.X), dtype=bool)
-    near[edges.j] = True
-    near &= ~full.free
-    pair, shift = find_edges(y, full.body.cell, _periodic(full), cutoff, near)
-    kept = ~full.free[pair[1]] & (pair[0] != pair[1])
-    i, j = pair[:, kept]
-    return i, j, np.asarray(np.linalg.norm(y[j] + shift[kept] - y[i], axis=1))
-
-
 def _linear(
     full: Assembly, model: LinearModel, edges: _Edges, y: Array, per_norm: Array, moved: Array
 ) -> _Springs:
     """Springs of the linear potential: |D³ε[v, v, v]| ≤ M (Σ |u|²)^(3/2) at each site. Collective."""
     comm, n = full.problem.kinematics.unknowns.comm, len(full.X)
     radius = float(moved.max())
-    touched = np.zeros(n, dtype=bool)
-    touched[edges.i] = touched[edges.j] = True
     mine = np.zeros(n, dtype=bool)
-    mine[np.flatnonzero(touched)[comm.rank :: comm.size]] = True
+    mine[np.flatnonzero(edges.sees)[comm.rank :: comm.size]] = True
     pair, shift = find_edges(y, full.body.cell, _periodic(full), model.cutoff + radius, mine)
     vec = y[pair[1]] + shift - y[pair[0]]
     begin = np.searchsorted(pair[0], np.arange(n + 1))

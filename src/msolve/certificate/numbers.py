@@ -4,10 +4,133 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Level = Literal["A", "B", "C"]
+
+
+@dataclass(frozen=True)
+class BranchEnd:
+    """Where a branch of equilibria turns back in the load: the limit of lattice trapping, if it is a crack's.
+
+    Attributes:
+        level: ``"A"``: proved; ``"B"``: with a sampled constant; ``"C"``: only computed, nothing is certified.
+        obstacle: What stands in the way of a certificate.
+        low: The load there is at least that,
+        high: and at most that; both the computed one at level C.
+        highest: Whether it is the highest load of the branch nearby; else the lowest.
+        amplitude: Of the softest mode there, less that of the coupled state [Å].
+        stretch: Amplitudes to each side over which the branch is certified [Å].
+    """
+
+    level: Level
+    obstacle: str | None
+    low: float
+    high: float
+    highest: bool
+    amplitude: float
+    stretch: float = 0.0
+
+
+@dataclass(frozen=True)
+class FoldCertificate:
+    """One equilibrium of given amplitude, whose load is part of the answer.
+
+    Norms are those of the bordered system: √(⟨v, H v⟩ + ω² μ²) for changes v of the atoms and μ of the load.
+
+    Attributes:
+        level: As in :class:`Certificate`.
+        obstacle: What stands in the way at level C.
+        asked: Load that was asked for.
+        load: Load of the centre.
+        half_width: The equilibrium's load is within that of ``load``.
+        unit: Of all loads.
+        corrections: Newton corrections of the bordered system.
+        residual: Norm η of the next one [√eV].
+        residuals: The same before each.
+        lipschitz: L that was used [1/√eV].
+        lipschitz_how: How it is known.
+        number: h = 2 L η, certified if at most 1.
+        radius: The equilibrium is that near, and no other one of its amplitude is [√eV].
+        radius_h1: Its positions in the H1 norm over all bonds [Å].
+        moved_h1: How far the corrections led from the coupled state in that norm [Å].
+        stiffness: k, what holds the amplitude at a fixed load in the centre; zero at a fold [eV/Å²].
+        negative: Negative eigenvalues of the equilibrium's Hessian, by inertia: 0 for a minimum, 1 for a saddle;
+            ``None`` where the radius leaves it open.
+        eigenvalues: Lowest Ritz values of H against D [eV/Å²].
+        end: Where the branch turns; ``None`` if it was not sought.
+    """
+
+    level: Level
+    obstacle: str | None
+    asked: float
+    load: float
+    half_width: float | None = None
+    unit: str = ""
+    corrections: int = 0
+    residual: float = math.inf
+    residuals: tuple[float, ...] = ()
+    lipschitz: float | None = None
+    lipschitz_how: str = ""
+    number: float | None = None
+    radius: float | None = None
+    radius_h1: float | None = None
+    moved_h1: float = 0.0
+    stiffness: float | None = None
+    negative: int | None = None
+    eigenvalues: tuple[float, ...] = ()
+    end: BranchEnd | None = None
+
+    def in_units(self, scale: float, unit: str) -> FoldCertificate:
+        """Loads multiplied, in a unit."""
+        width = None if self.half_width is None else self.half_width * scale
+        end = self.end
+        if end is not None:
+            end = replace(end, low=end.low * scale, high=end.high * scale)
+        return replace(
+            self,
+            asked=self.asked * scale,
+            load=self.load * scale,
+            half_width=width,
+            unit=unit,
+            end=end,
+        )
+
+    def lines(self) -> list[str]:
+        """What the log says."""
+        if self.level == "C" or self.half_width is None:
+            return [f"not certified with the load as an unknown either: {self.obstacle}"]
+        kind = {0: "a minimum", 1: "a saddle", None: "minimum or saddle"}[self.negative]
+        out = [
+            f"certified (fold), level {self.level}: one equilibrium of this amplitude, {kind}, at a load of "
+            f"{self.load:.10g} ± {self.half_width:.1g} {self.unit}, {self.load - self.asked:+.2g} from that asked for; "
+            f"h = {self.number:.2g} after {self.corrections} corrections"
+        ]
+        end = self.end
+        if end is None:
+            return out
+        which = "highest" if end.highest else "lowest"
+        if end.level == "C":
+            told = f"{end.low:.8g} {self.unit}, computed and not certified ({end.obstacle})"
+        else:
+            told = f"between {end.low:.10g} and {end.high:.10g} {self.unit}, certified, level {end.level}"
+        return [*out, f"the branch turns back: its {which} load nearby is {told}"]
+
+    def statement(self) -> str:
+        """What is guaranteed, in words."""
+        if self.level == "C" or self.half_width is None or self.radius is None:
+            return f"Nothing is certified with the load as an unknown: {self.obstacle}."
+        sure = "bounded analytically" if self.level == "A" else "sampled, with a factor of safety"
+        return (
+            f"There is exactly one equilibrium with the coupled state's amplitude of the softest mode within "
+            f"{self.radius:.3g} √eV of the centre, at a load within {self.half_width:.3g} {self.unit} of "
+            f"{self.load:.10g} {self.unit}, if η = {self.residual:.3g} √eV and the Lipschitz constant "
+            f"{self.lipschitz:.3g} /√eV, {sure}, are valid bounds. {self.asked:.10g} {self.unit} was asked for: the "
+            "load is part of the answer, and nothing is said of that one. Held atoms move on straight lines with the "
+            f"load. Level {self.level}."
+        )
 
 
 @dataclass(frozen=True)
@@ -40,6 +163,7 @@ class Certificate:
         atoms: Free atoms of the lattice that it speaks of.
         radius_of_zone: Where only atoms around the defect are free in it, the others held in the coupled state: the
             radius of that zone [Å]; ``None`` if it is the whole body.
+        fold: What can be certified with the load as an unknown, where nothing is at the load that was asked for.
     """
 
     level: Level
@@ -63,10 +187,14 @@ class Certificate:
     soft_share: tuple[float, ...] = ()
     atoms: int = 0
     radius_of_zone: float | None = None
+    fold: FoldCertificate | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, and the statement, JSON-able."""
-        return {**asdict(self), "statement": self.statement()}
+        told = {**asdict(self), "statement": self.statement()}
+        if self.fold is not None:
+            told["fold"]["statement"] = self.fold.statement()
+        return told
 
     def headline(self) -> str:
         """The same in one line."""

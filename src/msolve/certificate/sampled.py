@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from petsc4py import PETSc
 
 import numpy as np
+import numpy.typing as npt
 
 from msolve.assemble import Assembly
+from msolve.compare import from_atoms, on_atoms, unknowns_of
 from msolve.kinematics import Kinematics
 
 MOVED = 2e-3
@@ -29,6 +31,7 @@ STEPS = 12
 SETTLED = 0.02
 """Relative change at which it ends."""
 
+Array = npt.NDArray[np.float64]
 Solve = Callable[[PETSc.Vec], PETSc.Vec]
 
 
@@ -92,6 +95,52 @@ def sampled_lipschitz(
     found = [power_iteration(full, states[0], t, solve, start) for start in starts]
     best = starts[int(np.argmax(found))]
     return max(found + [power_iteration(full, w, t, solve, best) for w in states[1:]])
+
+
+def power_iteration_moving(
+    full: Assembly,
+    x: PETSc.Vec,
+    t: float,
+    solve: Solve,
+    velocity: Array,
+    weight: float,
+    start: tuple[PETSc.Vec, float],
+) -> float:
+    """As :func:`power_iteration`, with the load as one more unknown: |D³E[w, w, ·]| for w = v + μ p. Collective.
+
+    Args:
+        full: The full atomistic model.
+        x: State.
+        t: Load parameter.
+        solve: v -> H⁻¹ v, H the matrix whose norm is meant.
+        velocity: p, how all atoms move with the load, shape ``(n, 3)``.
+        weight: ω; the norm is √(⟨v, H v⟩ + ω² μ²).
+        start: A force, and that on the load.
+    """
+    (force, on_load), largest, before = start, 0.0, 0.0
+    for _ in range(STEPS + 1):
+        v, mu = solve(force), on_load / weight**2
+        size = float(np.sqrt(max(force.dot(v), 0.0) + mu * on_load))
+        if not size > 0:
+            break
+        largest = max(largest, before and size)
+        if before and abs(size - before) <= SETTLED * size:
+            break
+        before, mu = size, mu / size
+        bent = _bent(full, x, t, on_atoms(full, v) / size + mu * velocity, mu)
+        force, on_load = from_atoms(full, bent), float((bent * velocity).sum())
+    return largest
+
+
+def _bent(full: Assembly, x: PETSc.Vec, t: float, w: Array, mu: float) -> Array:
+    """D³E[w, w] on all atoms; the held ones among them move as the load changes by ``mu``. Collective."""
+    h = MOVED / max(float(np.abs(w).max()), 1e-300)
+    y, out = full.problem.gather(x, t), np.zeros_like(w)
+    for sign in (1.0, -1.0):
+        load = t + sign * h * mu
+        at = unknowns_of(full, y + sign * h * w, load)
+        out += sign / (2 * h) * full.problem.forces_along(at, load)(w)
+    return out
 
 
 def loaded_atom(full: Assembly, atom: int, direction: int) -> PETSc.Vec:

@@ -49,6 +49,12 @@ class Adaptivity(Section):
         lt=1,
         description="Share of the sources of the error that are marked in each round.",
     )
+    atom_cost: float = Field(
+        default=10.0,
+        gt=0,
+        description="Unknowns that an evaluated atom is worth, when cores and mesh compete: about 5 for embedded "
+        "atoms, 50 and more for networks beside a learned law.",
+    )
     quadratic: Flag = Field(
         default=True,
         description="Whether quadratic elements are tried, once the mesh has the larger share in the error; they are "

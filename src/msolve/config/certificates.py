@@ -31,6 +31,11 @@ class CertificateAsked(Section):
         default=30_000,
         description="Free atoms above which nothing is certified: matrices are factorised.",
     )
+    fold: Flag = Field(
+        default=True,
+        description="Whether to take the load as one more unknown where nothing can be certified at the load that was "
+        "asked for, as near a fold, and to seek the load at which the branch ends. Whole bodies only.",
+    )
     look_around: Flag = Field(
         default=True,
         description="Whether to look along the softest modes for states of lower energy.",

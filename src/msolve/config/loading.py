@@ -246,7 +246,11 @@ def _told(error: Any, root: type[Section]) -> Iterator[str]:
     elif kind == "missing":
         yield f"{path}: missing; {_meaning(error['loc'][-1], section)}"
     elif kind == "union_tag_not_found":
-        yield f"{path}.kind: missing; one of {', '.join(_kinds(error['loc'][-1], section))}"
+        misspelt = difflib.get_close_matches("kind", map(str, found), n=1)
+        if misspelt:
+            yield f"{path}.{misspelt[0]}: no such key; did you mean 'kind'?"
+        else:
+            yield f"{path}.kind: missing; one of {', '.join(_kinds(error['loc'], section))}"
     elif kind == "union_tag_invalid":
         choices = [word.strip(" '") for word in context["expected_tags"].split(",")]
         key = "kind" if context["discriminator"] == "'kind'" else "shape"
@@ -328,8 +332,11 @@ def _meaning(key: str | int, inside: Sequence[type[Section]]) -> str:
     return (inside[0].model_fields[str(key)].description or "").rstrip(".")
 
 
-def _kinds(key: str | int, inside: Sequence[type[Section]]) -> list[str]:
-    choices = sections_in(inside[0].model_fields[str(key)].annotation)
+def _kinds(loc: Sequence[str | int], inside: Sequence[type[Section]]) -> list[str]:
+    key = next(
+        part for part in reversed(loc) if isinstance(part, str)
+    )  # entries of lists have numbers
+    choices = sections_in(inside[0].model_fields[key].annotation)
     return [kind for one in choices for kind in choices_of(one)]
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from msolve.config.quantities import Keywords, PositiveLength, StrainValue, Symbol
 from msolve.config.sections import PositiveCount, Section, existing_file
+from msolve.potentials.loading import BROUGHT
 
 Words = Annotated[str, Field(strict=True, min_length=1)]
 
@@ -26,11 +27,13 @@ Elements = Annotated[
 class Potential(Section):
     """The interatomic potential, which also gives the continuum; every coupling method works with these."""
 
-    kind: Literal["eam", "linear", "mace", "nequip", "sw", "toy"] = Field(
+    kind: Literal["eam", "linear", "mace", "nequip", "sevennet", "sw", "toy"] = Field(
         description="`eam`: table in eam.alloy or eam.fs format. `linear`: msolve's own model, linear in its "
         "coefficients (`*.linear`). `mace`: model file of mace-torch (a pickle: load only files you trust). "
         "`nequip`: NequIP or Allegro model, the package (`*.nequip.zip`) or checkpoint (`*.ckpt`) of nequip "
-        "(pickles too). `sw`: Stillinger-Weber file of LAMMPS. `toy`: built-in model for the triangular lattice."
+        "(pickles too). `sevennet`: checkpoint of sevenn (`*.pth`, a pickle), or one that comes with the package, "
+        f"by its name ({', '.join(BROUGHT)}). `sw`: Stillinger-Weber file of LAMMPS. `toy`: built-in model for the "
+        "triangular lattice."
     )
     file: str | None = Field(
         default=None,
@@ -52,21 +55,27 @@ class Potential(Section):
     )
     precision: Literal["float64", "float32"] = Field(
         default="float64",
-        description="Precision of a neural network (`mace`, `nequip`). In `float32` it is faster on a GPU, its forces "
-        "carry a noise of some 1e-6 of the largest, and `solver.gradient_tolerance` must lie above that.",
+        description="Precision of a neural network (`mace`, `nequip`, `sevennet`). In `float32` it is faster on a GPU, "
+        "its forces carry a noise of some 1e-6 of the largest, and `solver.gradient_tolerance` must lie above that.",
     )
 
     @field_validator("file")
     @classmethod
     def _exists(cls, file: str | None, info: ValidationInfo) -> str | None:
-        return existing_file(file, info)
+        return _given_or_brought(file, info)
 
     @field_validator("committee")
     @classmethod
     def _exist(cls, files: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for file in files:
-            existing_file(file, info)
+            _given_or_brought(file, info)
         return files
+
+
+def _given_or_brought(file: str | None, info: ValidationInfo) -> str | None:
+    if info.data.get("kind") == "sevennet" and file in BROUGHT:
+        return file
+    return existing_file(file, info)
 
 
 Tabulate = Annotated[

@@ -41,6 +41,7 @@ class Section(BaseModel):
         extra="forbid",
         allow_inf_nan=False,
         arbitrary_types_allowed=True,
+        defer_build=True,
     )
 
 
@@ -160,7 +161,7 @@ class Mesh(Section):
 
 
 class Handshake(Section):
-    """What tells the finite elements about free surfaces."""
+    """What tells the finite elements about free surfaces, and atoms where linear elements carry them."""
 
     kind: Literal["slab", "learned", "none"] = Field(
         default="slab",
@@ -172,6 +173,12 @@ class Handshake(Section):
         default=None,
         description="Learned handshake (`*.pt`, made by `msolve train handshake`), relative to the input file; with "
         "`kind: learned`.",
+    )
+    lift: Literal["linear", "quadratic"] = Field(
+        default="linear",
+        description="Where atoms that linear elements carry stand between the vertices: `linear`, where the elements "
+        "interpolate; `quadratic`, corrected for the curvature that the vertices around show. Quadratic elements need "
+        "no correction.",
     )
     guard: Literal["estimate", "range"] = Field(
         default="estimate",

@@ -121,7 +121,9 @@ class Enriched:
         self.points = np.concatenate(parts)
         self._own = np.arange(first, first + len(points))
         every = np.ones(len(self.points), dtype=bool)
-        self._at_nodes = interpolation_matrix(space, self.points, self._own, every)
+        self._at_nodes = interpolation_matrix(
+            space, self.points, self._own, every, kinematics.recovery
+        )
 
     def _fine_as_the_lattice(self, regions: Regions, near: float) -> float:
         """Distance from the cores to the first cell with an edge longer than ``AS_FINE`` neighbours [Å]."""
@@ -166,7 +168,7 @@ class Enriched:
         everywhere = np.concatenate(self._comm.allgather(follows))
         space = kinematics.space
         assert space is not None
-        made = interpolation_matrix(space, self.points, self._own, everywhere)
+        made = interpolation_matrix(space, self.points, self._own, everywhere, kinematics.recovery)
         places = made.matMult(kinematics.nodes_owned)
         components = unknowns.components
         chosen = block_matrix(

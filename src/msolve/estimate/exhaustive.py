@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from petsc4py import PETSc
 
@@ -27,7 +28,7 @@ import numpy.typing as npt
 from scipy import sparse, spatial
 
 from msolve.assemble import Assembly
-from msolve.compare import Lifting, Norms, over_stiffness, unknowns_of
+from msolve.compare import Lifting, Norms, on_atoms, over_stiffness, unknowns_of
 from msolve.errors import ConvergenceError
 from msolve.estimate.bounds import least_eigenvalue, two_sided
 from msolve.estimate.numbers import Estimate, Places
@@ -110,7 +111,9 @@ class Estimator:
         work = float(r.dot(step))
         base = full.problem.gather(w, t)
         d = full.problem.gather(w + step, t) - base
-        coupling, discretisation = split(K, self._space, self._stiffness, self._coupled, step)
+        parts = split(K, self._space, self._stiffness, self._coupled, step)
+        held = on_atoms(full, parts.inside)
+        squares = np.column_stack([self._norms.each(held), self._norms.each(d - held)])
         algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
         beyond, beyond_kind = truncation(self._coupled, z, t)
         contraction = None
@@ -123,8 +126,8 @@ class Estimator:
             energy=0.5 * work,
             total_h1=self._norms.total(d),
             tip_h1=self._norms.tip(d),
-            coupling=coupling,
-            discretisation=discretisation,
+            coupling=parts.coupling,
+            discretisation=parts.discretisation,
             contraction=contraction,
             algebraic=algebraic,
             products=0 if newton is None else newton.products,
@@ -135,7 +138,7 @@ class Estimator:
             truncation=beyond,
             truncation_kind=beyond_kind,
         )
-        return numbers, Places(d, over_stiffness(full, r))
+        return numbers, Places(d, over_stiffness(full, r), squares)
 
     @cached_property
     def _least(self) -> float | None:
@@ -216,10 +219,24 @@ def newton_step(
     return NewtonStep(step, work.products, float(ksp.getResidualNorm()), SAFETY * ritz)
 
 
+class Split(NamedTuple):
+    """A step in two parts.
+
+    Attributes:
+        coupling: Elastic energy norm of what the coupled space holds of it [√eV].
+        discretisation: That of the rest.
+        inside: What the coupled space holds [Å].
+    """
+
+    coupling: float
+    discretisation: float
+    inside: PETSc.Vec
+
+
 def split(
     K: PETSc.Mat, P: PETSc.Mat, stiffness: PETSc.Mat, coupled: Assembly, step: PETSc.Vec
-) -> tuple[float, float]:
-    """Norms of a step's projection on the coupled space, orthogonal in elasticity, and of what is left. Collective.
+) -> Split:
+    """A step's projection on the coupled space, orthogonal in elasticity. Collective.
 
     Args:
         K: Elasticity of the step's space.
@@ -236,7 +253,9 @@ def split(
     ksp.solve(pull, inside)
     part = max(float(pull.dot(inside)), 0.0)
     whole = float(step.dot(force))
-    return float(np.sqrt(part)), float(np.sqrt(max(whole - part, 0.0)))
+    held = step.duplicate()
+    P.mult(inside, held)
+    return Split(float(np.sqrt(part)), float(np.sqrt(max(whole - part, 0.0))), held)
 
 
 def dual_residuals(
@@ -289,7 +308,9 @@ def space_in_full(coupled: Assembly, full: Assembly) -> PETSc.Mat:
     follows = full.free.copy()
     follows[match] = False
     here = whole.owned_atoms
-    interpolation = interpolation_matrix(kinematics.space, full.X, here, follows)
+    interpolation = interpolation_matrix(
+        kinematics.space, full.X, here, follows, kinematics.recovery
+    )
     mine = np.isin(match, here)
     components = kinematics.unknowns.components
     chosen = block_matrix(
@@ -323,7 +344,7 @@ def _shifts_at_rest(
     rest = inner.law.response(np.broadcast_to(np.eye(3), directions.shape).copy())
     response = np.moveaxis(rest.along(directions), 0, 2)  # (n_basis, 3, 3 gdim)
     moving = np.flatnonzero(carried.moving[here])
-    values = response[inner.basis[here[moving]]]
+    values = (response - response.mean(axis=0))[inner.basis[here[moving]]]
     rows = np.broadcast_to((3 * moving[:, None] + np.arange(3))[:, :, None], values.shape)
     first = carried.of_unknowns.getOwnershipRange()[0]
     columns = first + 3 * gdim * moving[:, None] + column

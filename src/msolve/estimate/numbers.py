@@ -82,7 +82,12 @@ class Places(NamedTuple):
         source: Where the error comes from, shape ``(n,)``: square of the force on each atom over the stiffness that
             holds it [eV]; for one number (``goals.goal_places``) its share in that number's error, in its unit. An
             error spreads from there through the whole body.
+        parts: Squares of the H1 norm over bonds inside the rim, half of each bond at either end: of what the coupled
+            space holds of the error, and of the rest, which no solution on that mesh can avoid; ``(n, 2)`` [Å²].
+            Summed over all atoms they add up to about ``total_h1``², because the rest varies fast. ``None`` where not
+            all atoms were visited.
     """
 
     error: Array
     source: Array
+    parts: Array | None = None

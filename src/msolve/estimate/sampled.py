@@ -128,9 +128,7 @@ class Sampled:
         near = float(self._share @ (stretch**2).sum(axis=1))
         work, elasticity = float(r.dot(step)) + rest, float(r.dot(elastic)) + rest_K
         norm, total = float(np.sqrt(work)), float(np.sqrt(near + far))
-        coupling, discretisation = split(
-            self._K, enriched.space, self._stiffness, self._coupled, step
-        )
+        parts = split(self._K, enriched.space, self._stiffness, self._coupled, step)
         algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
         beyond, beyond_kind = truncation(self._coupled, z, t)
         body = self._coupled.body
@@ -141,8 +139,8 @@ class Sampled:
             energy=0.5 * work,
             total_h1=total,
             tip_h1=self._norms.tip(atoms),
-            coupling=coupling,
-            discretisation=float(np.hypot(discretisation, np.sqrt(rest))),
+            coupling=parts.coupling,
+            discretisation=float(np.hypot(parts.discretisation, np.sqrt(rest))),
             contraction=None if newton is None else self._left(problem, w, t, r, elastic, step),
             algebraic=algebraic,
             products=0 if newton is None else newton.products,

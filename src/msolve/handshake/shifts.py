@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Where the sublattices of a multilattice stand in the pad: the mesh moves the first, the others shift against it.
+"""Where the sublattices of a multilattice stand in the pad: the mesh moves their mean, they shift against it.
 
 An atom that the mesh carries stands at X + u(X) + p_b(F), with the inner shifts p_b of the potential's own
-Cauchy-Born law at the gradient of the mesh field there. Without them a strained diamond or hcp pad is no crystal
-at rest, and the atoms feel it.
+Cauchy-Born law at the gradient of the mesh field there, their mean over the basis taken off. Without them a strained
+diamond or hcp pad is no crystal at rest, and the atoms feel it. The mean, not the first sublattice, because it has the
+symmetry of the crystal: inversion swaps the sublattices of diamond and hcp, so p_b depends on no second gradient of
+the mean, and free surfaces are free of traction by its gradient. With the first sublattice both are off to first order.
 
 References:
     Tadmor, Smith, Bernstein, Kaxiras, "Mixed finite element and atomistic formulation for complex crystals",
@@ -30,7 +32,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class ShiftResponse(Protocol):
-    """Inner shifts at some F, and how they follow a change of F. Rank-local."""
+    """Inner shifts at some F, and how they follow a change of F; those of the first basis atom are zero. Rank-local."""
 
     shifts: Array
 
@@ -62,7 +64,7 @@ class ShiftLaw(Protocol):
 
 @dataclass(frozen=True)
 class InnerShifts:
-    """The law, and which sublattice each atom of a patch belongs to.
+    """The law, and which sublattice each atom of a patch belongs to. Shifts are against the mean of the basis.
 
     Attributes:
         law: Cauchy-Born law.
@@ -81,7 +83,12 @@ class InnerShifts:
         return self._own(self.law.linear_shifts(np.eye(3) + gradient), atoms)
 
     def _own(self, shifts: Array, atoms: IntArray) -> Array:
-        return np.asarray(shifts[np.arange(len(atoms)), self.basis[atoms]])
+        return of_atoms(shifts, self.basis[atoms])
+
+
+def of_atoms(shifts: Array, basis: IntArray) -> Array:
+    """Shifts of single atoms against the mean of their cell: ``(n, n_basis, ...)`` at basis atoms ``(n,)``."""
+    return np.asarray(shifts[np.arange(len(basis)), basis] - shifts.mean(axis=1))
 
 
 class CarriedShifts:
@@ -110,8 +117,8 @@ class CarriedShifts:
         assert space is not None and kinematics.nodes_owned is not None
         self.inner = inner
         self.gdim = space.gdim
-        self.moving = carried & (inner.basis > 0)
-        self.of_mesh = gradient_matrix(space, X, owned, self.moving)
+        self.moving = carried
+        self.of_mesh = gradient_matrix(space, X, owned, self.moving, kinematics.recovery)
         self.of_unknowns = self.of_mesh.matMult(kinematics.nodes_owned)
 
     def rows(self, row_of: IntArray, local: IntArray) -> CarriedRows:
@@ -213,7 +220,7 @@ class ShiftState:
         if len(every) == 0:
             return np.zeros((0, 3))
         moved = self._response(every).along(change)
-        return np.asarray(moved[every, self.rows.inner.basis[self.rows.atoms]])
+        return of_atoms(moved, self.rows.inner.basis[self.rows.atoms])
 
     def curvature(self, on_atoms: Array, size: float = 1e-5) -> Callable[[Array], Array]:
         """The map from a change of F to that of :meth:`back` at a fixed gradient by the atoms.
@@ -243,8 +250,9 @@ class ShiftState:
         return self._responses[key][1]
 
     def _spread(self, given: Array, some: IntArray) -> Array:
-        """Gradients by single atoms as gradients by all basis atoms of a cell."""
+        """Gradients by single atoms as gradients by all basis atoms of a cell: the transpose of ``of_atoms``."""
         basis = self.rows.inner.basis
-        out = np.zeros((len(some), int(basis.max()) + 1, 3))
-        out[np.arange(len(some)), basis[self.rows.atoms[some]]] = given
+        n_basis = int(basis.max()) + 1
+        out = np.repeat(-given[:, None] / n_basis, n_basis, axis=1)
+        out[np.arange(len(some)), basis[self.rows.atoms[some]]] += given
         return out

@@ -185,6 +185,8 @@ def versions() -> dict[str, str]:
         "mace": "mace-torch",
         "nequip": "nequip",
         "allegro": "nequip-allegro",
+        "sevenn": "sevenn",
+        "chgnet": "chgnet",
     }
     for name, distribution in packages.items():
         try:

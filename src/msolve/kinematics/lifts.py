@@ -24,7 +24,7 @@ from scipy import sparse
 
 from msolve.continuum.space import DisplacementSpace
 from msolve.kinematics.matrices import block_matrix, interpolation_matrix, petsc_matrix
-from msolve.kinematics.slaving import NodeSlaving, slave_nodes, straightened
+from msolve.kinematics.slaving import NodeSlaving, mean_of, slave_nodes, straightened
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -89,6 +89,7 @@ class Kinematics:
         nodes: ``T`` for the local nodes, ghosts included: ``3 * n_local_nodes`` rows.
         nodes_owned: ``T`` for the owned nodes only, rows laid out as the space's degrees of freedom.
         interpolation: Φ for the owned atoms (empty rows for free ones and those outside the mesh).
+        recovery: Whether linear elements are corrected between their vertices for curvature (``recovery``).
         straight: Local nodes inside edges between two atoms, halfway between which they stay, and the nodes at
             these atoms, shape ``(n, 3)``.
         atoms: ``L`` for the owned atoms.
@@ -102,6 +103,7 @@ class Kinematics:
     nodes: PETSc.Mat | None
     nodes_owned: PETSc.Mat | None
     interpolation: PETSc.Mat | None
+    recovery: bool = False
     straight: IntArray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
 
     def atom_rows(self) -> IntArray:
@@ -137,6 +139,7 @@ def build_kinematics(
     slits: tuple[tuple[float, float], ...] = (),
     components: int = 3,
     basis: IntArray | None = None,
+    recovery: bool = False,
 ) -> Kinematics:
     """Number the unknowns and assemble the lifts. Collective.
 
@@ -153,8 +156,9 @@ def build_kinematics(
             those are free, and at zero it is never an unknown. Shape ``(n_local,)``; required with a space.
         slits: Straight cracks ``(x1 of the tip, x2 of the plane)``, open towards -x1: no interpolation across.
         components: Displacement components that are unknowns, 2 or 3.
-        basis: Basis atom of the primitive cell that each atom is, shape ``(n,)``. Nodes follow atoms of the
-            first sublattice only: its displacement is what the continuum knows. Default: one sublattice.
+        basis: Basis atom of the primitive cell that each atom is, shape ``(n,)``. Nodes follow the mean of the
+            sublattices: its displacement is what the continuum knows. Default: one sublattice.
+        recovery: Correct linear elements between their vertices for curvature, where atoms interpolate them.
     """
     n_free_atoms = np.bincount(atom_owner[free], minlength=comm.size)
     slaving = NodeSlaving.none(0)
@@ -166,10 +170,14 @@ def build_kinematics(
         candidate[prescribed] = False
         if held is not None:
             candidate &= ~held.any(axis=1)
-        leading = np.arange(len(X)) if basis is None else np.flatnonzero(basis == 0)
-        slaving = slave_nodes(
-            positions, candidate, X[leading], free[leading], space.gdim, slits, basis is not None
-        ).renumbered(leading)
+        parts = []
+        for b in range(1 if basis is None else int(basis.max()) + 1):
+            own = np.arange(len(X)) if basis is None else np.flatnonzero(basis == b)
+            part = slave_nodes(
+                positions, candidate, X[own], free[own], space.gdim, slits, basis is not None
+            )
+            parts.append(part.renumbered(own))
+        slaving = mean_of(parts)
         slaving, straight = straightened(slaving, candidate, space.edge_nodes())
         node_is_free = ~slaving.slaved & (beta > 0)
         node_is_free[prescribed] = False
@@ -194,11 +202,11 @@ def build_kinematics(
         return Kinematics(unknowns, None, atom_owner, owned_atoms, S, None, None, None)
     T = _node_lift(comm, unknowns, slaving, held, space.n_local_nodes, 3)
     T_owned = _node_lift(comm, unknowns, slaving, held, space.n_owned_nodes, space.block)
-    interpolation = interpolation_matrix(space, X, owned_atoms, ~free)
+    interpolation = interpolation_matrix(space, X, owned_atoms, ~free, recovery)
     L = interpolation.matMult(T_owned)
     L.axpy(1.0, S, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
     return Kinematics(
-        unknowns, space, atom_owner, owned_atoms, L, T, T_owned, interpolation, straight
+        unknowns, space, atom_owner, owned_atoms, L, T, T_owned, interpolation, recovery, straight
     )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from msolve.continuum.space import DisplacementSpace
+from msolve.kinematics.recovery import recovered, recovered_gradients
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -21,10 +23,18 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def interpolation_matrix(
-    space: DisplacementSpace, X: Array, owned_atoms: IntArray, wanted: BoolArray
+    space: DisplacementSpace,
+    X: Array,
+    owned_atoms: IntArray,
+    wanted: BoolArray,
+    recovery: bool = False,
 ) -> PETSc.Mat:
-    """Φ: each wanted atom interpolates the mesh. Atoms outside the mesh get an empty row. Collective."""
-    atom, nodes, weights = _located(space, space.locate, X, owned_atoms, wanted)
+    """Φ: each wanted atom interpolates the mesh. Atoms outside the mesh get an empty row. Collective.
+
+    With ``recovery`` linear elements are corrected by what the vertices around know of curvature.
+    """
+    locate = partial(recovered, space) if recovery and space.degree == 1 else space.locate
+    atom, nodes, weights = _located(space, locate, X, owned_atoms, wanted)
     rows = np.repeat(np.searchsorted(owned_atoms, atom), nodes.shape[1])
     kept = weights.ravel() != 0
     return block_matrix(
@@ -40,21 +50,27 @@ def interpolation_matrix(
 
 
 def gradient_matrix(
-    space: DisplacementSpace, X: Array, owned_atoms: IntArray, wanted: BoolArray
+    space: DisplacementSpace,
+    X: Array,
+    owned_atoms: IntArray,
+    wanted: BoolArray,
+    recovery: bool = False,
 ) -> PETSc.Mat:
     """Gradient of the mesh field at each wanted atom, in the cell that :func:`interpolation_matrix` takes.
 
     An atom has ``3 * gdim`` rows: du1/dX1, du2/dX1, du3/dX1, du1/dX2, ... Collective.
     """
-    atom, nodes, gradients = _located(space, space.locate_gradients, X, owned_atoms, wanted)
+    locate = space.locate_gradients
+    if recovery and space.degree == 1:
+        locate = partial(recovered_gradients, space)
+    atom, nodes, gradients = _located(space, locate, X, owned_atoms, wanted)
     rows = np.searchsorted(owned_atoms, atom)[:, None, None] * space.gdim + np.arange(space.gdim)
-    rows = np.broadcast_to(rows, gradients.shape)
-    columns = np.broadcast_to(nodes[:, :, None], gradients.shape)
+    kept = gradients != 0
     return block_matrix(
         space.comm,
-        rows.ravel(),
-        columns.ravel(),
-        gradients.ravel(),
+        np.broadcast_to(rows, gradients.shape)[kept],
+        np.broadcast_to(nodes[:, :, None], gradients.shape)[kept],
+        gradients[kept],
         space.gdim * len(owned_atoms),
         space.n_owned_nodes,
         3,
@@ -72,6 +88,11 @@ def _located(
     """Owned ones among the wanted atoms that lie in the mesh, nodes of the cell that holds each, and values there."""
     ids = np.flatnonzero(wanted)
     point, nodes, values, inside = locate(X[ids])
+    # Rows may be longer on one rank than on another; what they are filled up with weighs nothing.
+    width = int(space.comm.allreduce(nodes.shape[1], op=MPI.MAX))
+    more = width - nodes.shape[1]
+    nodes = np.pad(nodes, ((0, 0), (0, more)))
+    values = np.pad(values, ((0, 0), (0, more), *[(0, 0)] * (values.ndim - 2)))
     found = space.comm.allgather((ids[point], nodes, values, np.round(inside, 9)))
     atom = np.concatenate([f[0] for f in found])
     # The rank where the atom lies deepest inside a cell wins; ties go to the lowest rank.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +99,18 @@ def slave_nodes(
     offset = np.arange(len(repeat)) - np.repeat(np.cumsum(size) - size, size)
     atom = columns.atoms[columns.start[column][repeat] + offset]
     return NodeSlaving(slaved, node[repeat], atom, (weight / size)[repeat])
+
+
+def mean_of(parts: Sequence[NodeSlaving]) -> NodeSlaving:
+    """Nodes that follow some atoms in every part follow the mean of what they do there."""
+    slaved = np.logical_and.reduce([part.slaved for part in parts])
+    kept = [slaved[part.node] for part in parts]
+    return NodeSlaving(
+        slaved,
+        np.concatenate([part.node[k] for part, k in zip(parts, kept, strict=True)]),
+        np.concatenate([part.atom[k] for part, k in zip(parts, kept, strict=True)]),
+        np.concatenate([part.weight[k] for part, k in zip(parts, kept, strict=True)]) / len(parts),
+    )
 
 
 def _round_enough(triangulation: spatial.Delaunay) -> BoolArray:

@@ -13,14 +13,15 @@ class Clock:
 
     Attributes:
         seconds: Wall time so far [s].
+        busy: Processor time of this process so far [s].
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._begin = 0.0
+        self.seconds = self.busy = 0.0
+        self._begin = self._spent = 0.0
 
     def __enter__(self) -> Clock:
-        self._begin = time.perf_counter()
+        self._begin, self._spent = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(
@@ -30,3 +31,4 @@ class Clock:
         trace: TracebackType | None,
     ) -> None:
         self.seconds += time.perf_counter() - self._begin
+        self.busy += time.process_time() - self._spent

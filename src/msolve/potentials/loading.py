@@ -10,8 +10,11 @@ from pathlib import Path
 from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.protocol import SiteModel
 
-SINGLE = frozenset({"mace", "nequip"})
+SINGLE = frozenset({"mace", "nequip", "sevennet"})
 """Kinds that can be evaluated in single precision."""
+
+BROUGHT = ("7net-0", "7net-0_22may2024", "7net-l3i5")
+"""Names of trained models that the package sevenn brings along; it would fetch any other from the net."""
 
 
 def load_potential(
@@ -27,7 +30,8 @@ def load_potential(
         path_or_name: File of the potential; not used by the kind ``"toy"``.
         kind: ``"eam"`` (eam.alloy or eam.fs table), ``"linear"`` (file of msolve's linear potential),
             ``"mace"`` (model file of mace-torch), ``"nequip"`` (package or checkpoint of nequip, NequIP or
-            Allegro), ``"sw"`` (Stillinger-Weber file of LAMMPS) or ``"toy"``.
+            Allegro), ``"sevennet"`` (checkpoint of sevenn, or a name among :data:`BROUGHT`), ``"sw"``
+            (Stillinger-Weber file of LAMMPS) or ``"toy"``.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is a device).
         local_rank: Number of this rank on its node; the ranks of a node take its CUDA devices in
             turn.
@@ -42,7 +46,7 @@ def load_potential(
             that cannot be used.
 
     Warning:
-        MACE and NequIP model files are pickles: loading one runs code that it contains. Load only
+        Model files of MACE, NequIP and SevenNet are pickles: loading one runs code that it contains. Load only
         files that you trust.
     """
     loaders: dict[str, Callable[[str | Path, str], SiteModel]] = {
@@ -50,6 +54,7 @@ def load_potential(
         "linear": _load_linear,
         "mace": _load_mace,
         "nequip": _load_nequip,
+        "sevennet": _load_sevennet,
         "sw": _load_sw,
         "toy": _load_toy,
     }
@@ -66,7 +71,8 @@ def load_potential(
         raise UnsupportedError(
             f"potential.precision = {precision}: the kind {kind} is evaluated in float64 only; leave it out"
         )
-    return {"mace": _load_mace, "nequip": _load_nequip}[kind](path_or_name, where, precision)
+    networks = {"mace": _load_mace, "nequip": _load_nequip, "sevennet": _load_sevennet}
+    return networks[kind](path_or_name, where, precision)
 
 
 def pick_device(device: str, local_rank: int = 0) -> str:
@@ -122,6 +128,14 @@ def _load_nequip(path: str | Path, device: str, precision: str = "float64") -> S
     from msolve.potentials.nequip import load_nequip
 
     return load_nequip(path, device, getattr(torch, precision))
+
+
+def _load_sevennet(path: str | Path, device: str, precision: str = "float64") -> SiteModel:
+    import torch
+
+    from msolve.potentials.sevennet import load_sevennet
+
+    return load_sevennet(path, device, getattr(torch, precision))
 
 
 def _load_sw(path: str | Path, device: str) -> SiteModel:

@@ -141,7 +141,7 @@ class MACE:
         """
         if len(vec) == 0:
             vec, pair, numbers = self._with_bystander(vec, pair, numbers)
-        with _as_written(vec.device):
+        with as_written(vec.device):
             return self._layers_in_turn(vec.to(self.dtype), pair, numbers, n_owned, halo)
 
     def _layers_in_turn(
@@ -342,7 +342,7 @@ def _check_sort(module: torch.nn.Module, name: str) -> None:
         )
 
 
-def _as_written(device: torch.device) -> AbstractContextManager[None]:
+def as_written(device: torch.device) -> AbstractContextManager[None]:
     """Keep torch from optimising e3nn's scripts anew for each shape: half a second, no gain on a CPU (torch 2.6)."""
     if device.type != "cpu":
         return nullcontext()

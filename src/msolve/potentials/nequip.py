@@ -9,25 +9,19 @@ not twice differentiable; Allegro is strictly local. Tested with nequip 0.19.1 a
 
 from __future__ import annotations
 
-import io
-import os
 import pickle
-import random
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
 
 from msolve.errors import CaseError, UnsupportedError
-from msolve.potentials.batches import BATCH, Batch, with_rows
+from msolve.potentials.batches import BATCH
 from msolve.potentials.protocol import FeatureHalo
-from msolve.potentials.recompute import recomputed
+from msolve.potentials.staged import Data, Staged, types_of_elements
+from msolve.potentials.undisturbed import undisturbed
 
 COMPILED = (".nequip.pt2", ".nequip.pth", ".pt2", ".pth")
 LAYER = "ConvNetLayer"
@@ -43,8 +37,6 @@ LOCAL = frozenset(
 )  # fmt: skip
 """Parts that only look at an atom and its own edges."""
 FEATURES, ENERGY = "node_features", "atomic_energy"
-
-Data: TypeAlias = dict[str, torch.Tensor]
 
 
 class NequIP:
@@ -84,21 +76,19 @@ class NequIP:
         # What describes atoms and edges; then what comes of them, cut where features are exchanged.
         self._edges = parts[: layers[0]] if layers else parts
         cuts = [*layers, len(parts)]
-        self._stages = [parts[a:b] for a, b in pairwise(cuts)] or [[]]
+        stages = [parts[a:b] for a, b in pairwise(cuts)] or [[]]
         elements = _elements(list(net.type_names), name)
         _in_precision(net.to(device=device).eval().requires_grad_(False), dtype)
-        species = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
-        species[elements] = torch.arange(len(elements))
         self.name = name
         self.device = device
         self.dtype = dtype
         self.cutoff = float(net.metadata["r_max"])
-        self.layers = len(self._stages)
+        self.layers = len(stages)
         self.exchange = self.layers > 1
         self.batch = BATCH[torch.device(device).type]
         self.numbers = frozenset(elements)
-        self._species = species.to(device)
-        self._first_element = elements[0]
+        self._species = types_of_elements(elements).to(device)
+        self._staged = Staged(self._described, stages, FEATURES, ENERGY, dtype, self.cutoff)
 
     @property
     def reach(self) -> float:
@@ -123,33 +113,8 @@ class NequIP:
         Note:
             Collective for a model that exchanges features, as are then all backward passes.
         """
-        if len(vec) == 0:
-            vec, pair, numbers = self._with_bystander(vec, pair, numbers)
         types = self._species[numbers]
-        batches = None if n_owned <= self.batch else Batch.cut(pair, n_owned, self.batch)
-        data = self._described(vec, pair, types) if batches is None else {}
-        features = vec.new_zeros((len(numbers), 0), dtype=self.dtype)
-        for k in range(self.layers):
-            if k:
-                features = with_rows(halo.forward(features[:n_owned]), len(numbers))
-            if batches is None:
-                features = self._stage(k, data, features, n_owned)
-                continue
-            parts = [
-                recomputed(
-                    partial(self._sites, k, batch, types.index_select(0, batch.rows)),
-                    features.index_select(0, batch.rows),
-                    vec[batch.edges],
-                )
-                for batch in batches
-            ]
-            features = torch.cat(parts)
-        return features.to(torch.float64).reshape(-1)
-
-    def _sites(
-        self, k: int, batch: Batch, types: torch.Tensor, features: torch.Tensor, vec: torch.Tensor
-    ) -> torch.Tensor:
-        return self._stage(k, self._described(vec, batch.pair, types), features, batch.n_sites)
+        return self._staged.energies(vec, pair, types, n_owned, halo, self.batch)
 
     def _described(self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor) -> Data:
         data = {
@@ -161,26 +126,6 @@ class NequIP:
         for part in self._edges:
             data = part(data)
         return data
-
-    def _stage(self, k: int, data: Data, features: torch.Tensor, n_sites: int) -> torch.Tensor:
-        """Features of some sites after a layer, or in the end their energies."""
-        if k:
-            data[FEATURES] = features
-        for part in self._stages[k]:
-            data = part(data)
-        return data[ENERGY if k == self.layers - 1 else FEATURES][:n_sites]
-
-    def _with_bystander(
-        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Add an atom that only sees itself, so that a rank without edges builds the same graph."""
-        last = len(numbers)
-        apart = vec.new_tensor([[0.5 * self.cutoff, 0.0, 0.0]])
-        return (
-            torch.cat([vec, apart]),
-            torch.cat([pair, pair.new_tensor([[last], [last]])], dim=1),
-            torch.cat([numbers, numbers.new_tensor([self._first_element])]),
-        )
 
 
 def load_nequip(
@@ -306,32 +251,3 @@ def _in_precision(net: torch.nn.Module, dtype: torch.dtype) -> None:
         for key, value in vars(part).items():
             if isinstance(value, torch.dtype):
                 setattr(part, key, dtype)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Use nequip without a change to the process.
-
-    Its first use seeds every generator, makes float64 torch's default and sets environment variables; loading
-    prints and warns.
-    """
-    environment = dict(os.environ)
-    dtype, state = torch.get_default_dtype(), torch.get_rng_state()
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    sharing = torch.multiprocessing.get_sharing_strategy()
-    try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
-        torch.set_rng_state(state)
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        torch.multiprocessing.set_sharing_strategy(sharing)
-        os.environ.clear()
-        os.environ.update(environment)

@@ -8,7 +8,7 @@ the library itself.
 
 from msolve.testing.laws import check_material, check_potential, check_term
 from msolve.testing.measures import Tolerances
-from msolve.testing.models import write_tiny_mace, write_tiny_nequip
+from msolve.testing.models import write_tiny_mace, write_tiny_nequip, write_tiny_sevennet
 
 __all__ = [
     "Tolerances",
@@ -17,4 +17,5 @@ __all__ = [
     "check_term",
     "write_tiny_mace",
     "write_tiny_nequip",
+    "write_tiny_sevennet",
 ]

@@ -128,7 +128,7 @@ def _write_checkpoint(path: str | Path, settings: dict[str, Any]) -> None:
     """Write what nequip's trainer would before its first step."""
     import torch
 
-    from msolve.potentials.nequip import undisturbed
+    from msolve.potentials.undisturbed import undisturbed
 
     with undisturbed():
         import lightning
@@ -148,3 +148,50 @@ def _write_checkpoint(path: str | Path, settings: dict[str, Any]) -> None:
             "hyper_parameters": dict(module.hparams),
         }
         torch.save(content, path)
+
+
+def write_tiny_sevennet(
+    path: str | Path, numbers: tuple[int, ...] = (74,), seed: int = 0, **options: Any
+) -> None:
+    """Write a checkpoint of a small SevenNet model with random weights: exact arithmetic, no physics.
+
+    Two layers, 4 scalars and 4 vectors, cutoff 5 Å.
+
+    Args:
+        path: File to write.
+        numbers: Atomic numbers it accepts.
+        seed: Seed of the weights.
+        options: Settings of ``sevenn`` that differ from these.
+
+    Raises:
+        ImportError: sevenn is not installed.
+    """
+    import torch
+    from ase.data import chemical_symbols
+
+    from msolve.potentials.undisturbed import undisturbed
+
+    with undisturbed():
+        import sevenn
+        from sevenn._const import DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG
+        from sevenn.model_build import build_E3_equivariant_model
+
+        config = {
+            **DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG,
+            "version": sevenn.__version__,
+            "cutoff": 5.0,
+            "channel": 4,
+            "is_parity": False,
+            "num_convolution_layer": 2,
+            "weight_nn_hidden_neurons": [8],
+            "conv_denominator": 26.0,
+            "shift": [-1.0 - k for k in range(len(numbers))],
+            "scale": [5.0] * len(numbers),
+            "chemical_species": [chemical_symbols[z] for z in numbers],
+            "_number_of_species": len(numbers),
+            "_type_map": {z: k for k, z in enumerate(numbers)},
+        } | options
+        torch.set_default_dtype(torch.float64)
+        torch.manual_seed(seed)
+        weights = build_E3_equivariant_model(dict(config)).state_dict()
+        torch.save({"config": config, "model_state_dict": weights}, path)

@@ -24,7 +24,6 @@ from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
-from ase.io import read
 
 from msolve.atomistic import cluster_energy
 from msolve.errors import CaseError
@@ -106,6 +105,8 @@ def read_cells(path: Path, numbers: frozenset[int]) -> list[LabelledCell]:
     Raises:
         CaseError: It cannot be read, a cell has no forces or strange elements, or there are fewer than two.
     """
+    from ase.io import read  # its formats take a while to import, and few runs calibrate
+
     try:
         found = read(path, ":")
     except Exception as error:  # ASE's readers raise anything

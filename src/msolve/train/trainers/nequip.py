@@ -26,7 +26,8 @@ from ase.io import write
 from msolve.config import NequipTraining
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.io.files import whole, write_whole
-from msolve.potentials.nequip import load_nequip, undisturbed
+from msolve.potentials.nequip import load_nequip
+from msolve.potentials.undisturbed import undisturbed
 from msolve.train.labels import ENERGY, FORCES, STRESS
 from msolve.train.trainers import Task, Trained
 from msolve.train.trainers.programs import run_program

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 the msolve authors
+# SPDX-License-Identifier: MIT
+"""Networks made of parts that are called in turn, cut where features go from rank to rank.
+
+What NequIP, Allegro and SevenNet models have in common: each part takes a dictionary of tensors and adds
+to it. It knows no package; which parts there are and where they are cut is the adapters' affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+
+from msolve.potentials.batches import Batch, with_rows
+from msolve.potentials.protocol import FeatureHalo
+from msolve.potentials.recompute import recomputed
+
+Data: TypeAlias = dict[str, torch.Tensor]
+Part: TypeAlias = Callable[[Data], Data]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A network in stages.
+
+    Attributes:
+        describe: From edge vectors, pairs and types to what all stages look at.
+        stages: Parts of each stage; features of copies are fetched before every stage but the first.
+        features: Key of the features of the atoms.
+        energy: Key of the site energies, after the last stage.
+        dtype: Precision of the features.
+        cutoff: Length beyond which an edge has no effect [Å].
+    """
+
+    describe: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Data]
+    stages: Sequence[Sequence[Any]]
+    features: str
+    energy: str
+    dtype: torch.dtype
+    cutoff: float
+
+    def energies(
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        types: torch.Tensor,
+        n_owned: int,
+        halo: FeatureHalo,
+        batch: int,
+    ) -> torch.Tensor:
+        """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol, types for numbers.
+
+        Of more than ``batch`` sites so many are computed at once.
+
+        Note:
+            Collective for a network of several stages, as are then all backward passes.
+        """
+        if len(vec) == 0:
+            vec, pair, types = self._with_bystander(vec, pair, types)
+        batches = None if n_owned <= batch else Batch.cut(pair, n_owned, batch)
+        data = self.describe(vec, pair, types) if batches is None else {}
+        features = vec.new_zeros((len(types), 0), dtype=self.dtype)
+        for k in range(len(self.stages)):
+            if k:
+                features = with_rows(halo.forward(features[:n_owned]), len(types))
+            if batches is None:
+                features = self._stage(k, data, features, n_owned)
+                continue
+            parts = [
+                recomputed(
+                    partial(self._sites, k, one, types.index_select(0, one.rows)),
+                    features.index_select(0, one.rows),
+                    vec[one.edges],
+                )
+                for one in batches
+            ]
+            features = torch.cat(parts)
+        return features.to(torch.float64).reshape(-1)
+
+    def _sites(
+        self, k: int, batch: Batch, types: torch.Tensor, features: torch.Tensor, vec: torch.Tensor
+    ) -> torch.Tensor:
+        return self._stage(k, self.describe(vec, batch.pair, types), features, batch.n_sites)
+
+    def _stage(self, k: int, data: Data, features: torch.Tensor, n_sites: int) -> torch.Tensor:
+        """Features of some sites after a stage, or in the end their energies."""
+        if k:
+            data[self.features] = features
+        for part in self.stages[k]:
+            data = part(data)
+        last = k == len(self.stages) - 1
+        return data[self.energy if last else self.features][:n_sites]
+
+    def _with_bystander(
+        self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Add an atom that only sees itself, so that a rank without edges builds the same graph."""
+        last = len(types)
+        apart = vec.new_tensor([[0.5 * self.cutoff, 0.0, 0.0]])
+        return (
+            torch.cat([vec, apart]),
+            torch.cat([pair, pair.new_tensor([[last], [last]])], dim=1),
+            torch.cat([types, types.new_zeros(1)]),
+        )
+
+
+def types_of_elements(elements: Sequence[int]) -> torch.Tensor:
+    """Type of each atomic number: its place among ``elements``, -1 for those that are not."""
+    types = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
+    types[list(elements)] = torch.arange(len(elements))
+    return types
