@@ -42,7 +42,7 @@ def patch_of(size, n=7):
     points = points[(points >= 0).all(axis=1)]
     rng = np.random.default_rng(3)
     factor, side = rng.uniform(0.2, 1.0, len(points)), rng.integers(0, 2, len(points))
-    return ClosureSites(closure_of(basis, size), points, factor, side), X
+    return ClosureSites(closure_of(basis, size), points, X[points, 2], factor, side), X
 
 
 def bent(X, seed=4):

@@ -125,12 +125,14 @@ class ClosureSites:
     Attributes:
         model: The energy.
         points: Places of each site and its neighbours among the points, shape ``(n, 9)``.
+        height: Where these rest along x3, shape ``(n, 9)`` [Å]: of a column the points hold any one image.
         factor: Shape ``(n,)``.
         side: 0 above the crack plane, 1 below it, shape ``(n,)``.
     """
 
     model: ClosureModel
     points: IntArray
+    height: Array
     factor: Array
     side: IntArray
 
@@ -169,14 +171,23 @@ class ClosureSites:
                 "the potential reaches less far than the strain-gradient energy of the learned handshake sees; "
                 "one rank would do, or another handshake"
             )
-        return replace(self, points=points[mine], factor=self.factor[mine], side=self.side[mine])
+        return replace(
+            self,
+            points=points[mine],
+            height=self.height[mine],
+            factor=self.factor[mine],
+            side=self.side[mine],
+        )
 
     def invariants(self, y: Array) -> Array:
         """Strains and second differences of the sites, shape ``(n, 3 + BENDS)``."""
         return np.asarray(self._invariants(torch.from_numpy(y)).numpy())
 
     def _invariants(self, y: torch.Tensor) -> torch.Tensor:
-        return invariants(y[torch.from_numpy(self.points)], torch.from_numpy(self.model.basis))
+        near = y[torch.from_numpy(self.points)]
+        flat = torch.zeros_like(near)
+        flat[:, :, 2] = torch.from_numpy(self.height)
+        return invariants(near - flat, torch.from_numpy(self.model.basis))
 
     def _total(self, y: torch.Tensor) -> torch.Tensor:
         x = held(self._invariants(y), torch.from_numpy(self.model.limit))
@@ -194,6 +205,8 @@ def around_cores(
 ) -> tuple[ClosureSites, ClosureSites]:
     """Sites of a crack's coupled model: those of its blended energy, and those of the force on atoms with β > 0.
 
+    There are none where the mesh has other nodes than atoms already within the blend.
+
     Args:
         model: The energy.
         X: Reference positions of all atoms, shape ``(n, 3)`` [Å].
@@ -207,12 +220,15 @@ def around_cores(
     whole = (known & on_lattice[points]).all(axis=1)
     end = float(distance[~whole & (distance > 0)].min(initial=np.inf))
     factor = window(model, X, distance - end, half_gap) * (whole & ~across(points, X))
+    if end < distance[beta < 1].max(initial=-np.inf):
+        # Where the lattice ends within the blend the energy would end too steeply: measured, it does harm there.
+        factor[:] = 0.0
     touched = (known & (beta[points] > 0)).any(axis=1)
     side = (X[:, 1] < 0).astype(np.int64)
 
     def those(weight: Array) -> ClosureSites:
         kept = np.flatnonzero(weight > 0)
-        return ClosureSites(model, points[kept], weight[kept], side[kept])
+        return ClosureSites(model, points[kept], X[points[kept], 2], weight[kept], side[kept])
 
     return those(beta * factor), those(touched * factor)
 

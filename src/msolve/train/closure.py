@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
+from scipy import sparse, spatial
 from scipy.sparse.linalg import splu
 
 from msolve.handshake.closure import (
@@ -111,14 +111,6 @@ class ClosureBench:
         dof = (3 * self.vertices[self.rows][:, None] + np.arange(3)).ravel()
         self._inverse = splu(K[dof][:, dof])
 
-    def squared(self, forces: Array) -> float:
-        """Square of the dual norm of forces on the rows, shape ``(3 n_rows,)``."""
-        return float(forces @ self._inverse.solve(forces))
-
-    def solve(self, forces: Array) -> Array:
-        """What displacements forces ``(3 n_rows, ...)`` make of the crystal at rest."""
-        return np.asarray(self._inverse.solve(forces))
-
     def _scatter(self) -> sparse.csr_matrix:
         """From the gradients of sites by their stencils to the rows, zone below zone."""
         place = np.full(len(self.X), -1)
@@ -137,12 +129,15 @@ class ClosureBench:
         """What a solved crack says, arguments as for :meth:`Bench.balance`.
 
         Returns:
-            Places of the atoms, shape ``(n, 3)`` [Å], and forces of the elements on the rows, ``(3 n_rows,)`` [eV/Å].
+            Places of the atoms, along x3 from where they rest, shape ``(n, 3)`` [Å], and forces of the elements on
+            the rows, shape ``(3 n_rows,)`` [eV/Å].
         """
-        body, nodes = under(self.bench.body, shear), self.bench.nodes
-        u, force = self.bench.balance(y, atoms, t, body, operator)
-        places = nodes + u + body.predictor.displacement(nodes, t)
-        return places[self.vertices], force[self.vertices[self.rows]].ravel()
+        _, force = self.bench.balance(y, atoms, t, under(self.bench.body, shear), operator)
+        # The energy sees atoms where they are, the relaxation of the flanks included; the elements do not.
+        own = spatial.cKDTree(atoms[:, :2]).query(self.X[:, :2])[1]
+        places = y[own].copy()
+        places[:, 2] -= atoms[own, 2]
+        return places, force[self.vertices[self.rows]].ravel()
 
     def seen(self, places: Array) -> Array:
         """Invariants of the sites, shape ``(n_sites, 3 + BENDS)``."""
@@ -177,6 +172,18 @@ class ClosureBench:
                 columns = np.column_stack([(own * force).ravel() for own in sides])
                 out[:, :, s, c] = self._to_rows @ columns
         return out.reshape(len(self.factor), 3 * len(self.rows), -1)
+
+    def forms(
+        self, places: Array, force: Array, limit: Array, n_terms: int
+    ) -> list[tuple[Array, Array]]:
+        """Matrix N and vector g of a specimen in each zone: its squared residual is 1 - 2 g·θ + θ·Nθ times what it was."""
+        out = []
+        for beta, A in zip(self.beta, self.design(places, limit, n_terms), strict=True):
+            own, wide = beta * force, beta[:, None] * A
+            answer = np.asarray(self._inverse.solve(np.column_stack([own, wide])))
+            size = float(own @ answer[:, 0])
+            out.append((wide.T @ answer[:, 1:] / size, -(wide.T @ answer[:, 0]) / size))
+        return out
 
     def waves(self, limit: Array) -> Array:
         """What a unit weight of each pair adds to the stiffness for waves, over that of the elements.
@@ -242,16 +249,21 @@ def fit_closure(
     seen = [bench.seen(places) for places, _ in specimens]
     limit = beyond * np.abs(np.concatenate(seen[:n_training])).max(axis=0)
     limit[limit < UNSEEN] = 0.0
-    n = 2 * n_terms * len(pairs_of(limit))
-    normal, right, kept = np.zeros((n, n)), np.zeros(n), []
-    for k, (places, force) in enumerate(specimens):
-        for beta, A in zip(bench.beta, bench.design(places, limit, n_terms), strict=True):
-            own, wide = beta * force, beta[:, None] * A
-            before = bench.squared(own)
-            if k < n_training:
-                normal += wide.T @ bench.solve(wide) / before
-                right -= wide.T @ bench.solve(own) / before
-            kept.append((own, wide, before))
+    forms = [bench.forms(places, force, limit, n_terms) for places, force in specimens]
+    return choose(bench, forms, seen, limit, n_training, n_terms)
+
+
+def choose(
+    bench: ClosureBench,
+    forms: list[list[tuple[Array, Array]]],
+    seen: list[Array],
+    limit: Array,
+    n_training: int,
+    n_terms: int,
+) -> ClosureFit:
+    """Solve for the weights under each penalty, and take those that keep waves stiff and do best on what was kept."""
+    normal = sum((N for one in forms[:n_training] for N, _ in one), np.zeros(()))
+    right = sum((g for one in forms[:n_training] for _, g in one), np.zeros(()))
     waves = bench.waves(limit)
     stiff = np.einsum("kpab,kqba->pq", waves, waves)
     stiff += FLOOR * np.trace(stiff) / len(stiff) * np.eye(len(stiff))
@@ -265,9 +277,9 @@ def fit_closure(
         theta = np.linalg.solve(normal + share * penalty, right)
         parts = np.asarray(theta).reshape(2, n_terms, -1)
         added = np.einsum("es,dsp,kpab->edkab", factor, parts, waves, optimize=True)
-        left = [np.sqrt(bench.squared(own + wide @ theta) / before) for own, wide, before in kept]
+        left = [[1 - 2 * g @ theta + theta @ N @ theta for N, g in one] for one in forms]
         model = ClosureModel(bench.basis, _matrices(parts, limit), limit)
-        ratios = np.array(left).reshape(len(specimens), -1)
+        ratios = np.sqrt(np.maximum(left, 0.0))
         found.append(ClosureFit(model, ratios, float(np.linalg.eigvalsh(added).min())))
     stable = [one for one in found if one.softest > SOFTEST] or found[-1:]
     return min(stable, key=lambda one: float((one.left[n_training:] ** 2).mean()))

@@ -52,7 +52,7 @@ STALE = 60
 STEPS = 10
 """Iterations between two validations."""
 
-CORES = (1.5, 2.0, 3.0)
+CORES = (1.5, 2.0, 3.0, 4.0)
 """Radii of the cores that the strain-gradient energy is fitted for, over the reach of the potential."""
 
 BLEND = 1.5
