@@ -176,7 +176,7 @@ class ClosureBench:
     def forms(
         self, places: Array, force: Array, limit: Array, n_terms: int
     ) -> list[tuple[Array, Array]]:
-        """Matrix N and vector g of a specimen in each zone: its squared residual is 1 - 2 g·θ + θ·Nθ times what it was."""
+        """Matrix N and vector g of a specimen in each zone: its squared residual is 1 - 2 g·θ + θ·Nθ of the old one."""
         out = []
         for beta, A in zip(self.beta, self.design(places, limit, n_terms), strict=True):
             own, wide = beta * force, beta[:, None] * A
