@@ -48,7 +48,7 @@ class OperatorInput(Section):
         description="Degrees of the finite elements that it is for: one set of weights each.",
     )
     closure: Literal["none", "constant", "linear", "quadratic"] = Field(
-        default="linear",
+        default="none",
         description="How the strain-gradient energy around the core depends on the strain; `none`: there is none. For "
         "elements of degree 1.",
     )
