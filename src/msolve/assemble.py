@@ -20,10 +20,18 @@ from scipy import spatial
 from msolve.atomistic import Patch, share_atoms
 from msolve.continuum.energy import Material, StoredEnergy
 from msolve.continuum.pooled import PooledLaw
-from msolve.continuum.space import build_space
-from msolve.coupling import Blend, Term, atomistic_terms, energy_terms, force_terms
+from msolve.continuum.space import DisplacementSpace, build_space
+from msolve.coupling import (
+    Blend,
+    ClosureTerm,
+    Term,
+    atomistic_terms,
+    energy_terms,
+    force_terms,
+)
 from msolve.crystal import OrientedCrystal, Sites
 from msolve.errors import CaseError
+from msolve.handshake.closure import SAME, around_cores
 from msolve.handshake.flanks import FlankLine, Flanks
 from msolve.handshake.operator import FlankModel
 from msolve.handshake.shifts import InnerShifts, ShiftLaw
@@ -293,11 +301,12 @@ def couple(
     if body.learned is not None:
         flanks = Flanks(body.learned, degree, FlankLine.of(space, body.half_gap), body.taper)
     placement = replace(placement, boundary=acting.boundary, flanks=flanks)
-    forces = (*force_terms(patch, stored, blend), *acting.force_loads)
+    in_energy, in_forces = _closure(body, degree, patch, space, X, free, blend.atoms, regions)
+    forces = (*force_terms(patch, stored, blend), *in_forces, *acting.force_loads)
     # A black box has no site energies to blend; its forces are all there is.
     terms = forces
     if not isinstance(body.model, ForceModel):
-        terms = (*energy_terms(patch, stored, blend), *acting.energy_loads)
+        terms = (*energy_terms(patch, stored, blend), *in_energy, *acting.energy_loads)
     problem = CoupledProblem(kinematics, patch, stored, terms, placement)
     return Assembly(
         body=body,
@@ -312,6 +321,29 @@ def couple(
         regions=regions,
         mesh=mesh,
     )
+
+
+def _closure(
+    body: Body,
+    degree: int,
+    patch: Patch,
+    space: DisplacementSpace,
+    X: Array,
+    free: BoolArray,
+    beta: Array,
+    regions: Regions,
+) -> tuple[tuple[ClosureTerm, ...], tuple[ClosureTerm, ...]]:
+    """What a learned strain-gradient energy adds to blended energy and blended forces. Collective."""
+    model = None if body.learned is None else body.learned.closures.get(degree)
+    if model is None:
+        return (), ()
+    vertices = space.nodes()[: space.n_owned_nodes]
+    columns = np.concatenate(space.comm.allgather(vertices))[:, :2]
+    away, _ = spatial.cKDTree(columns).query(X[:, :2], distance_upper_bound=SAME)
+    energy, force = around_cores(
+        model, X, beta, regions.distance(X), free | np.isfinite(away), body.half_gap
+    )
+    return (ClosureTerm(patch, energy),), (ClosureTerm(patch, force, rows=beta),)
 
 
 def full_atomistic(

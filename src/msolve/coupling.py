@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
 from msolve.continuum.form import WeakForm
+from msolve.handshake.closure import ClosureSites
 from msolve.handshake.flanks import FlankState
 from msolve.handshake.shifts import ShiftState
 
@@ -170,6 +171,57 @@ class DensityTerm:
 
 
 @dataclass(frozen=True)
+class ClosureTerm:
+    """Σ wᵢ eᵢ(y), the strain-gradient energy of a learned handshake, its gradient multiplied row by row where asked.
+
+    A rank counts the sites that it owns; it has to hold copies of their neighbours.
+
+    Attributes:
+        patch: Distributed atoms.
+        sites: Sites among all atoms, each with its weight.
+        rows: Factor on the gradient of each atom, shape ``(n_atoms_global,)``; makes the term non-conservative.
+    """
+
+    patch: Patch
+    sites: ClosureSites
+    rows: Array | None = None
+    _known: dict[str, tuple[int, ClosureSites]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    repeatable: ClassVar[bool] = True
+
+    @property
+    def conservative(self) -> bool:
+        """Whether the gradient is that of the energy."""
+        return self.rows is None
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``."""
+        energy, gradient = self._own().energy(at.positions)
+        return Contribution(energy, on_atoms=self._scaled(gradient))
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+        hessian = self._own().hessian(at.positions)
+
+        def product(atoms: Array, nodes: Array) -> Contribution:
+            return Contribution(0.0, on_atoms=self._scaled(hessian(atoms)))
+
+        return product
+
+    def _own(self) -> ClosureSites:
+        known = self._known.get("own")
+        if known is None or known[0] != self.patch.version:
+            own = self.sites.among(self.patch.local, self.patch.n_owned)
+            known = self._known["own"] = (self.patch.version, own)
+        return known[1]
+
+    def _scaled(self, gradient: Array) -> Array:
+        return gradient if self.rows is None else self.rows[self.patch.local, None] * gradient
+
+
+@dataclass(frozen=True)
 class LoadTerm:
     """Dead loads: -t Σ f · u over nodes and atoms, whose gradient -t f does not depend on the state.
 
@@ -301,7 +353,7 @@ class SymmetricPart:
         term: The term, with rows.
     """
 
-    term: SiteTerm | DensityTerm
+    term: SiteTerm | DensityTerm | ClosureTerm
 
     @property
     def conservative(self) -> bool:
@@ -317,7 +369,7 @@ class SymmetricPart:
         term = self.term
         assert term.rows is not None
         hessian = dataclasses.replace(term, rows=None).linearise(at)
-        if isinstance(term, SiteTerm):
+        if not isinstance(term, DensityTerm):
             r = term.rows[term.patch.local, None]
 
             def on_atoms(atoms: Array, nodes: Array) -> Contribution:
@@ -342,7 +394,7 @@ def symmetric_parts(terms: Sequence[Term]) -> tuple[Term, ...]:
     """The symmetric part of each term's linearisation; terms without rows have nothing but that."""
     return tuple(
         SymmetricPart(term)
-        if isinstance(term, (SiteTerm, DensityTerm)) and term.rows is not None
+        if isinstance(term, (SiteTerm, DensityTerm, ClosureTerm)) and term.rows is not None
         else term
         for term in terms
     )

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 
 from msolve.config import load_law_training
+from msolve.handshake.closure import BENDS, ClosureModel
+from msolve.handshake.operator import load_flank_model
 from msolve.testing import write_tiny_mace
 from msolve.train import train_law
 
@@ -368,6 +371,34 @@ def test_a_learned_handshake_gives_the_same_on_several_ranks(ranks, tmp_path):
     assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
     reach = [step["handshake"]["reach"] for step in steps]
     assert reach[1] == pytest.approx(reach[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("ranks", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
+def test_a_strain_gradient_energy_gives_the_same_on_several_ranks(ranks, tmp_path):
+    model = load_flank_model(DECKS / "potentials/w_handshake/w_handshake.pt")
+    weights = 1e-3 * np.random.default_rng(0).normal(size=(2, 4, BENDS, BENDS))
+    weights += np.swapaxes(weights, 2, 3)
+    limit = np.array([0.1, 0.1, 0.1, *np.full(BENDS, 0.5)])
+    closure = ClosureModel(2.2227124 * np.eye(2), weights, limit)
+    replace(model, closures={1: closure}).save(tmp_path / "with.pt")
+    given = {
+        "domain.radius": "40 angstrom",
+        "regions.core_radius": "7 angstrom",
+        "regions.blend": "6 angstrom",
+        "load.K": "1.05 K_G",
+        "solver.stability": "false",
+        "coupling.method": "bqcf",
+        "coupling.handshake.guard": "range",
+        "coupling.handshake.model": str(tmp_path / "with.pt"),
+        "compare.atomistic": "false",
+        "estimate.kind": "none",
+    }
+    one, more = (run(n, tmp_path / str(n), "crack_handshake", **given) for n in (1, ranks))
+    del given["coupling.handshake.model"]
+    plain = run(1, tmp_path / "plain", "crack_handshake", **given)
+    assert one[0]["steps"][0]["handshake"]["kept"]
+    assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
+    assert np.abs(plain[1] - one[1]).max() > 100 * DISPLACEMENT
 
 
 @pytest.mark.slow

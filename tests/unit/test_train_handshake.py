@@ -47,15 +47,16 @@ def test_training_on_few_cracks_finds_most_of_the_residual(tmp_path):
     recipe.write_text(
         f"deck: {DECKS}/crack_eam.yaml\n"
         "specimens: {count: 4, radius: 48 angstrom, K: [1.0, 1.1], shear: 0.05}\n"
-        "operator: {layers: 3, hidden: 2, degrees: [1], iterations: 60}\n"
+        "operator: {layers: 3, hidden: 2, degrees: [1], iterations: 60, closure: linear}\n"
     )
     given = load_handshake_training(recipe, [f"output.directory={tmp_path / 'out'}"])
     folder = train_handshake(given)
     report = json.loads((folder / "report.json").read_text())
     assert report["residual"]["1"]["validation"] < 0.3
+    assert report["closure"]["1"]["validation"] < 1
     assert (folder / "residuals.png").stat().st_size > 10_000
     model = load_flank_model(folder / "small.pt")
-    assert model.depths.shape == (2, 3) and sorted(model.operators) == [1]
+    assert model.depths.shape == (2, 3) and sorted(model.operators) == [1] == sorted(model.closures)
     # The same command goes on with the specimens that are there, and finds the same.
     files = sorted((folder / "specimens").glob("*.npz"))
     before = [file.stat().st_mtime_ns for file in files]

@@ -47,6 +47,11 @@ class OperatorInput(Section):
         min_length=1,
         description="Degrees of the finite elements that it is for: one set of weights each.",
     )
+    closure: Literal["none", "constant", "linear", "quadratic"] = Field(
+        default="none",
+        description="How the strain-gradient energy around the core depends on the strain; `none`: there is none. For "
+        "elements of degree 1.",
+    )
     iterations: PositiveCount = Field(
         default=400, description="Iterations of L-BFGS; the weights with the best validation stay."
     )

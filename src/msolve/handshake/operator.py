@@ -10,7 +10,7 @@ layers, in axes that turn with the flank. The map vanishes where the invariants 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from msolve.errors import CaseError
+from msolve.handshake.closure import ClosureModel
 
 Array = npt.NDArray[np.float64]
 
@@ -84,6 +85,7 @@ class FlankModel:
         relaxation: What the potential's slab says of those layers, shape ``(2, layers, 3)`` [Å]: by it a run
             recognises the potential.
         card: What is known of the training; JSON-able.
+        closures: Strain-gradient energies around the core, by the degree of the elements; none for degrees left out.
     """
 
     operators: dict[int, FlankOperator]
@@ -92,6 +94,7 @@ class FlankModel:
     depths: Array
     relaxation: Array
     card: dict[str, Any]
+    closures: dict[int, ClosureModel] = field(default_factory=dict)
 
     def limit(self, degree: int) -> Array:
         """Largest invariants in training, shape ``(5,)``."""
@@ -119,6 +122,14 @@ class FlankModel:
                 "depths": self.depths.tolist(),
                 "relaxation": self.relaxation.tolist(),
                 "card": self.card,
+                "closure": {
+                    degree: {
+                        "basis": one.basis.tolist(),
+                        "weights": torch.from_numpy(one.weights),
+                        "limit": one.limit.tolist(),
+                    }
+                    for degree, one in self.closures.items()
+                },
             },
             buffer,
         )
@@ -169,6 +180,15 @@ def load_flank_model(path: Path, key: str = "coupling.handshake.model") -> Flank
             )
             one.load_state_dict(kept["state"])
             operators[int(degree)] = one.requires_grad_(False)
+        # Models made before there was one have none.
+        closures = {
+            int(degree): ClosureModel(
+                np.array(kept["basis"], dtype=float),
+                kept["weights"].numpy(),
+                np.array(kept["limit"], dtype=float),
+            )
+            for degree, kept in content.get("closure", {}).items()
+        }
     except Exception as error:  # torch raises what it likes on foreign files
         raise CaseError(
             [f"{key} = {path}: holds no learned handshake; msolve train handshake makes one"]
@@ -180,4 +200,5 @@ def load_flank_model(path: Path, key: str = "coupling.handshake.model") -> Flank
         depths=depths,
         relaxation=np.array(content["relaxation"], dtype=float),
         card=dict(content["card"]),
+        closures=closures,
     )

@@ -52,6 +52,9 @@ EMPTY = 2.5
 SWEEPS = 8
 """Corrections of the eliminated nodes, each by the stiffness of the crystal at rest."""
 
+FOLLOWED = 4
+"""Passes after which the flank that an operator sees has followed what it moves."""
+
 OPENED = 1.5
 """Length of a bond across the crack plane, over its length at rest, from which on it is broken."""
 
@@ -127,7 +130,7 @@ class Bench:
         on_atom = distance < 1e-4
         outer = np.zeros(len(X), dtype=bool)
         outer[self.space.node_tags["outer"]] = True
-        self._on_atom = np.flatnonzero(on_atom)
+        self.on_atom = np.flatnonzero(on_atom)
         loose = np.flatnonzero(~on_atom & ~outer)
         _, layer = self.blank.layer_of(X)
         r = np.hypot(X[:, 0], X[:, 1])
@@ -150,6 +153,50 @@ class Bench:
             stiff -= across.T @ self._inverse.solve(across)
         self.stiffness = 0.5 * (stiff + stiff.T)
 
+    def balance(
+        self, y: Array, atoms: Array, t: float, body: Body, operator: FlankOperator | None = None
+    ) -> tuple[Array, Array]:
+        """Corrector of the nodes that puts the atoms where a solved crack has them, and the forces of the elements.
+
+        Args:
+            y: Positions of the atoms, shape ``(n, 3)`` [Å].
+            atoms: Their reference positions, among them all sites of the body.
+            t: Load.
+            body: The body under its load.
+            operator: Trained operator that the layers of the flanks follow.
+
+        Raises:
+            ConvergenceError: The elements are inside out somewhere.
+        """
+        own = spatial.cKDTree(atoms[:, :2]).query(self.nodes[self.on_atom, :2])[1]
+        X = atoms[own]
+        relaxed = turned(body.relaxation(X), body.predictor, X, t)
+        u = np.zeros((len(self.nodes), 3))
+        u[self.on_atom] = y[own] - X - relaxed - body.predictor.displacement(X, t)
+        if operator is not None:
+            u -= self._layers_follow(u, operator, t, body)
+        if self.degree == 2:
+            middle, one, other = self.space.edge_nodes().T
+            off = ~np.isin(middle, self.on_atom)
+            u[middle[off]] = 0.5 * (u[one[off]] + u[other[off]])
+        background = self.stored.sample(lambda at: body.predictor.gradient(at, t))
+        force = self.stored.evaluate(u, background, self._weight)[1]
+        if self._inverse is not None:
+            for _ in range(SWEEPS):
+                u.ravel()[self._loose] -= self._inverse.solve(force.ravel()[self._loose])
+                force = self.stored.evaluate(u, background, self._weight)[1]
+        return u, force
+
+    def _layers_follow(self, u: Array, operator: FlankOperator, t: float, body: Body) -> Array:
+        """What an operator moves the nodes by, where it makes of the nodes without it what the atoms have."""
+        model = replace(self.blank, operators={self.degree: operator})
+        lift = FlankLift.of(model, self.degree, self.line, self.nodes, body.taper)
+        start = self.line.X + body.predictor.displacement(self.line.X, t)
+        moved = np.zeros_like(u)
+        for _ in range(FOLLOWED):
+            moved[lift.atoms] = lift.at(start + self.line.gather(u - moved))
+        return moved
+
     def specimen(self, y: Array, atoms: Array, t: float, body: Body) -> CrackSpecimen:
         """What a solved crack says.
 
@@ -162,21 +209,7 @@ class Bench:
         Raises:
             ConvergenceError: The elements are inside out somewhere.
         """
-        own = spatial.cKDTree(atoms[:, :2]).query(self.nodes[self._on_atom, :2])[1]
-        X = atoms[own]
-        relaxed = turned(body.relaxation(X), body.predictor, X, t)
-        u = np.zeros((len(self.nodes), 3))
-        u[self._on_atom] = y[own] - X - relaxed - body.predictor.displacement(X, t)
-        if self.degree == 2:
-            middle, one, other = self.space.edge_nodes().T
-            off = ~np.isin(middle, self._on_atom)
-            u[middle[off]] = 0.5 * (u[one[off]] + u[other[off]])
-        background = self.stored.sample(lambda at: body.predictor.gradient(at, t))
-        force = self.stored.evaluate(u, background, self._weight)[1]
-        if self._inverse is not None:
-            for _ in range(SWEEPS):
-                u.ravel()[self._loose] -= self._inverse.solve(force.ravel()[self._loose])
-                force = self.stored.evaluate(u, background, self._weight)[1]
+        u, force = self.balance(y, atoms, t, body)
         lift = FlankLift.of(self.blank, self.degree, self.line, self.nodes[self.layers], body.taper)
         assert np.array_equal(lift.atoms, np.arange(len(self.layers)))
         X = self.line.X

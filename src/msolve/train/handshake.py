@@ -21,14 +21,17 @@ import torch
 from numpy.typing import NDArray
 
 from msolve.assemble import Body
-from msolve.build import Setup, set_up
+from msolve.build import MATCHING_LAYERS, Setup, set_up
 from msolve.config import HandshakeTraining, load_case
 from msolve.errors import ConvergenceError
+from msolve.handshake.closure import NAMES
 from msolve.handshake.operator import INVARIANTS, FlankModel, FlankOperator
 from msolve.handshake.slab import layers_below
 from msolve.io.files import output_error, write_whole
 from msolve.io.log import RunLog
+from msolve.train.closure import N_TERMS, ClosureBench, ClosureFit, Zones, fit_closure
 from msolve.train.flanks import (
+    RIM,
     Bench,
     Loss,
     solved_crack,
@@ -48,6 +51,12 @@ STALE = 60
 
 STEPS = 10
 """Iterations between two validations."""
+
+CORES = (1.5, 2.0, 3.0, 4.0)
+"""Radii of the cores that the strain-gradient energy is fitted for, over the reach of the potential."""
+
+BLEND = 1.5
+"""Width of their blending zones where the deck has none, over the reach of the potential."""
 
 
 def train_handshake(given: HandshakeTraining) -> Path:
@@ -85,12 +94,24 @@ def train_handshake(given: HandshakeTraining) -> Path:
             for degree in given.operator.degrees:
                 operators[degree], found = _trained(given, setup.body, degree, cracks, slabs, log)
                 rows += found
+        closures: dict[int, ClosureFit] = {}
+        if given.operator.closure != "none" and 1 in operators:
+            with log.phase("strain-gradient energy"):
+                fitted = _closure(given, setup, operators[1], cracks, log)
+                if fitted is not None:
+                    closures[1] = fitted
         with log.phase("report"):
-            report = _report(given, setup, operators, rows, time.perf_counter() - begin)
+            report = _report(given, setup, operators, closures, rows, time.perf_counter() - begin)
             depths, relaxation = layers_below(setup.body.slab, given.operator.layers)  # type: ignore[arg-type]
             body = setup.body
             FlankModel(
-                operators, body.crystal.rotation, body.half_gap, depths, relaxation, report
+                operators,
+                body.crystal.rotation,
+                body.half_gap,
+                depths,
+                relaxation,
+                report,
+                {degree: one.model for degree, one in closures.items()},
             ).save(folder / f"{given.name}.pt")
             text = json.dumps({**report, "specimens": rows}, indent=1, ensure_ascii=False) + "\n"
             write_whole(folder / "report.json", text.encode())
@@ -99,6 +120,11 @@ def train_handshake(given: HandshakeTraining) -> Path:
             log.say(
                 f"degree {degree}: residual on the layers {kept['training']:.2f} of the slab handshake's in training, "
                 f"{kept['validation']:.2f} on {kept['kept']} specimens kept for validation"
+            )
+        for degree, kept in report["closure"].items():
+            log.say(
+                f"degree {degree}: residual around cores {kept['training']:.2f} of that without strain-gradient "
+                f"energy in training, {kept['validation']:.2f} on the specimens kept for validation"
             )
         log.check()
     return folder
@@ -161,7 +187,7 @@ def _trained(
     for one in cracks:
         loaded = under(body, one["shear"])
         specimens.append(bench.specimen(one["y"], one["X"], one["t"], loaded))
-    n_test = max(1, round(given.specimens.test * len(specimens)))
+    n_test = _kept(given, len(specimens))
     training, kept = specimens[:-n_test], specimens[-n_test:]
     seen = np.concatenate([one.lift.invariants(one.line) for one in training] + [slabs[0]])
     limit = BEYOND * np.abs(seen).max(axis=0)
@@ -188,6 +214,35 @@ def _trained(
                 }
             )
     return best, rows
+
+
+def _closure(
+    given: HandshakeTraining,
+    setup: Setup,
+    operator: FlankOperator,
+    cracks: list[dict[str, Any]],
+    log: RunLog,
+) -> ClosureFit | None:
+    """The strain-gradient energy for linear elements, on top of the trained flanks."""
+    body, near = setup.body, setup.body.crystal.nearest_neighbour_distance
+    regions = setup.case.regions
+    blend = BLEND * body.model.reach if regions is None else regions.blend
+    matched = MATCHING_LAYERS[1] * near
+    cores = np.array(CORES) * body.model.reach
+    cores = cores[cores + blend + matched < body.radius - RIM * near]
+    if not len(cores) or blend == 0:
+        log.say("no strain-gradient energy: the specimens hold no core with its blend")
+        return None
+    bench = ClosureBench(Bench(body, 1, given.operator.layers), Zones(cores, blend, matched))
+    specimens = [
+        bench.specimen(one["y"], one["X"], one["t"], one["shear"], operator) for one in cracks
+    ]
+    n_training = len(specimens) - _kept(given, len(specimens))
+    return fit_closure(bench, specimens, n_training, N_TERMS[given.operator.closure], BEYOND)
+
+
+def _kept(given: HandshakeTraining, count: int) -> int:
+    return max(1, round(given.specimens.test * count))
 
 
 def _descend(
@@ -233,6 +288,7 @@ def _report(
     given: HandshakeTraining,
     setup: Setup,
     operators: dict[int, FlankOperator],
+    closures: dict[int, ClosureFit],
     rows: list[dict[str, Any]],
     seconds: float,
 ) -> dict[str, Any]:
@@ -253,6 +309,15 @@ def _report(
         str(degree): dict(zip(INVARIANTS, one.limit.tolist(), strict=True))
         for degree, one in operators.items()
     }
+    closure = {}
+    for degree, fit in closures.items():
+        n = len(fit.left) - _kept(given, len(fit.left))
+        closure[str(degree)] = {
+            "training": float(np.sqrt((fit.left[:n] ** 2).mean())),
+            "validation": float(np.sqrt((fit.left[n:] ** 2).mean())),
+            "softest": fit.softest,
+            "limits": {name: float(x) for name, x in zip(NAMES, fit.model.limit, strict=True)},
+        }
     return {
         "name": given.name,
         "structure": case.crystal.structure,
@@ -267,5 +332,6 @@ def _report(
         "seed": given.seed,
         "limits": limits,
         "residual": residual,
+        "closure": closure,
         "seconds": seconds,
     }
