@@ -52,7 +52,7 @@ def study(
         )
         both = train_handshake(load_handshake_training(recipe, list(changes))) / "both.pt"
         flanks = Path(folder) / "flanks.pt"
-        replace(load_flank_model(both), closure=None).save(flanks)
+        replace(load_flank_model(both), closures={}).save(flanks)
         for K, cores in cases.items():
             for times in cores:
                 rows.append(_row(K, times, radius, {"flanks": flanks, "both": both}))
