@@ -42,7 +42,7 @@ from msolve.solvers import Settings
 
 TOLERANCE = 1e-5  # [eV/Å]
 THREE = "[[-0.97 angstrom, 0], [0, 0], [0.97 angstrom, 0]]"
-LEARNED = "coupling.handshake={kind: learned, model: potentials/w_handshake/w_handshake.pt}"
+LEARNED = "coupling.handshake={kind: learned, lift: quadratic, model: potentials/w_handshake/w_handshake.pt}"
 MICRO = (
     f"defect.positions={THREE}",
     "regions.cores=[]",
