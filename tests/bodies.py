@@ -17,7 +17,8 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from msolve.assemble import Assembly, Body, couple
+from msolve.assemble import Assembly, couple
+from msolve.body import Body
 from msolve.crystal import Crystal
 from msolve.handshake.slab import relax_slab
 from msolve.io.meshes import MeshData, Slit, disc_mesh

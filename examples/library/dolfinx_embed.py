@@ -100,7 +100,8 @@ def atoms_everywhere(comm: MPI.Comm, potential: Any, crystal: Any, X: np.ndarray
     """Where the full atomistic model of the same disc has the atoms ``X``, shape ``(n, 3)`` [Å]."""
     from scipy.spatial import cKDTree
 
-    from msolve.assemble import Body, full_atomistic
+    from msolve.assemble import full_atomistic
+    from msolve.body import Body
     from msolve.loads import Affine
     from msolve.potentials.bulk import cauchy_born
     from msolve.potentials.rest import elastic_constants

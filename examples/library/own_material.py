@@ -19,7 +19,8 @@ from mpi4py import MPI
 import numpy as np
 
 import msolve
-from msolve.assemble import Body, couple
+from msolve.assemble import couple
+from msolve.body import Body
 from msolve.io.meshes import disc_mesh
 from msolve.loads import Affine
 from msolve.potentials.bulk import cauchy_born

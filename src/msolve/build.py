@@ -15,7 +15,8 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from msolve.assemble import Assembly, Body, couple, full_atomistic
+from msolve.assemble import Assembly, couple, full_atomistic
+from msolve.body import Body
 from msolve.config import (
     AffineLoad,
     BoundaryLoad,

@@ -19,8 +19,9 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
-from msolve.assemble import STRETCH, select_patch, without
+from msolve.assemble import select_patch
 from msolve.atomistic import share_atoms
+from msolve.body import STRETCH, without
 from msolve.continuum.form import WeakForm
 from msolve.coupling import FormTerm, SiteTerm
 from msolve.crystal import OrientedCrystal, Sites

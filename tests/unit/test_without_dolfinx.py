@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from msolve.assemble import Body, couple
+from msolve.assemble import couple
+from msolve.body import Body
 from msolve.io.meshes import MeshData
 from msolve.loads import Affine
 from msolve.regions import Ball

@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from msolve.assemble import Body
+from msolve.body import Body
 from msolve.regions import Ball, Regions
 
 Array = npt.NDArray[np.float64]

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.assemble import Assembly, Body
+from msolve.assemble import Assembly
+from msolve.body import Body
 from msolve.build import Setup
 from msolve.compare import Comparison
 from msolve.estimate import Estimate

@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import spatial
 
-from msolve.assemble import Assembly, Body
+from msolve.assemble import Assembly
+from msolve.body import Body
 from msolve.continuum.energy import Material
 from msolve.continuum.pooled import PooledLaw
 from msolve.errors import CaseError

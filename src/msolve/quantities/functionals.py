@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from msolve.assemble import Body
+from msolve.body import Body
 from msolve.errors import CaseError
 
 Array = npt.NDArray[np.float64]

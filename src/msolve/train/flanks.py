@@ -20,8 +20,9 @@ import torch
 from scipy import sparse, spatial
 from scipy.sparse.linalg import SuperLU, splu
 
-from msolve.assemble import Body, full_atomistic
+from msolve.assemble import full_atomistic
 from msolve.atomistic import relax_atoms
+from msolve.body import Body
 from msolve.continuum.energy import StoredEnergy
 from msolve.continuum.space import build_space
 from msolve.errors import CaseError, ConvergenceError

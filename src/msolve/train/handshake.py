@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from msolve.assemble import Body
+from msolve.body import Body
 from msolve.build import MATCHING_LAYERS, Setup, set_up
 from msolve.config import HandshakeTraining, load_case
 from msolve.errors import ConvergenceError
