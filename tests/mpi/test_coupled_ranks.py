@@ -163,9 +163,15 @@ def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
     steps = [result["steps"][0] for result in (one[0], more[0])]
     assert steps[1]["energy"] == pytest.approx(steps[0]["energy"], rel=ENERGY)
     assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
-    for name in ("elasticity_norm", "total_h1", "coupling", "discretisation"):
+    # The split is a projection by conjugate gradients, whose preconditioner knows the ranks.
+    for name, rel in (
+        ("elasticity_norm", 1e-6),
+        ("total_h1", 1e-5),
+        ("coupling", 1e-4),
+        ("discretisation", 1e-4),
+    ):
         ours, theirs = (step["estimate"][name] for step in steps)
-        assert theirs == pytest.approx(ours, rel=1e-5), name
+        assert theirs == pytest.approx(ours, rel=rel), name
 
 
 @pytest.mark.parametrize(
