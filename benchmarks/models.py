@@ -63,7 +63,6 @@ MODELS = (
     Model("Allegro (W)", "vacancy_allegro", cells=6),
     Model("SevenNet-0, sevenn (W)", "vacancy_sevennet", cells=5),
     Model("SevenNet-0, float32 (W)", "vacancy_sevennet", ("potential.precision=float32",), 5),
-    Model("CHGNet, ASE (W)", "vacancy_chgnet", cells=5),
     Model("GAP, quippy (W)", "vacancy_gap", cells=6),
     Model("EAM, OpenKIM (W)", "vacancy_kim"),
     Model("SNAP, OpenKIM (Mo)", "vacancy_snap", cells=6),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""CHGNet's trained model, which comes with its package, as the deck names it: a black box in single precision."""
+"""CHGNet's trained model, which comes with its package, as an ASE calculator: a black box in single precision."""
 
 import functools
 from pathlib import Path
@@ -15,14 +15,18 @@ from msolve.given import given_potential
 pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 pytest.importorskip("chgnet", reason="chgnet is not installed")
 
-DECK = Path(__file__).parents[2] / "solver_configs/vacancy_chgnet.yaml"
+DECK = Path(__file__).parents[2] / "solver_configs/vacancy_ase.yaml"
+CHGNET = (
+    "potential={kind: ase, calculator: 'chgnet.model.dynamics:CHGNetCalculator', cutoff: 6 angstrom, "
+    "arguments: {use_device: cpu, return_site_energies: true}}"
+)
 ROUNDING = 2e-4
 """What float32 leaves of a force [of the largest]."""
 
 
 @functools.cache
 def model():
-    case = load_case(DECK)
+    case = load_case(DECK, [CHGNET, "crystal.structure=bcc", "crystal.element=W"])
     return given_potential(case.potential, ["W"], case.path(""))
 
 

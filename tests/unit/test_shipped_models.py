@@ -43,7 +43,6 @@ DECKS = {
     "vacancy_allegro": ("allegro",),
     "vacancy_gap": ("quippy",),
     "vacancy_torchsim": ("torch_sim", "mace"),
-    "vacancy_chgnet": ("chgnet",),
     "vacancy_sevennet": ("sevenn",),
 }
 """Decks, and the packages that they need."""
