@@ -40,7 +40,7 @@ from msolve.certificate.sampled import loaded_atom, power_iteration, sampled_lip
 from msolve.compare import Norms, on_atoms
 from msolve.errors import ConvergenceError
 from msolve.estimate.bounds import least_eigenvalue
-from msolve.solvers import Counted, any_direction, own_errors
+from msolve.solvers import Counted, any_direction
 
 Array = npt.NDArray[np.float64]
 
@@ -165,24 +165,13 @@ def _unstable(full: Assembly, factor: Factor, k: int, etas: Sequence[float]) -> 
 
 def _newton(full: Assembly, x: PETSc.Vec, t: float, near: Factor) -> _State:
     """Newton's step in ``x`` by conjugate gradients; raises ``ConvergenceError`` where there is none."""
-    r, step = x.duplicate(), x.duplicate()
+    r = x.duplicate()
     full.problem.evaluate(x, t, r)
     work = Counted(full.problem, t)
     size = (x.getLocalSize(), None)
     H = PETSc.Mat().createPython((size, size), work.linearised(x), comm=x.comm)
     H.setUp()
-    ksp = PETSc.KSP().create(x.comm)
-    ksp.setOperators(H)
-    ksp.setType("cg")
-    ksp.getPC().setType("python")
-    ksp.getPC().setPythonContext(near)
-    ksp.setTolerances(rtol=FORCING, atol=1e-14, max_it=100)
-    with own_errors():
-        ksp.solve(r, step)
-    reason = ksp.getConvergedReason()
-    ksp.destroy()
-    if reason <= 0:
-        raise ConvergenceError("the Hessian has a negative direction")
+    step = near.solve_near(H, r, FORCING, "the Hessian has a negative direction")
     return _State(x, r, step, math.sqrt(max(r.dot(step), 0.0)))
 
 

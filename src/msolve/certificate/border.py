@@ -38,7 +38,6 @@ from msolve.certificate.modes import Mode, softest_modes
 from msolve.compare import from_atoms, on_atoms, unknowns_of
 from msolve.errors import ConvergenceError
 from msolve.kinematics import petsc_matrix
-from msolve.solvers import own_errors
 
 Array = npt.NDArray[np.float64]
 Solve = Callable[[PETSc.Vec], PETSc.Vec]
@@ -260,19 +259,7 @@ def solver_near(full: Assembly, border: Border, x: PETSc.Vec, t: float, near: Fa
     matrix.setUp()
 
     def solve(right: PETSc.Vec) -> PETSc.Vec:
-        out = right.duplicate()
-        ksp = PETSc.KSP().create(x.comm)
-        ksp.setOperators(matrix)
-        ksp.setType("cg")
-        ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(near)
-        ksp.setTolerances(rtol=FORCING, atol=1e-14, max_it=100)
-        with own_errors():
-            ksp.solve(right, out)
-        reason = ksp.getConvergedReason()
-        ksp.destroy()
-        if reason <= 0:
-            raise ConvergenceError("the Hessian has a negative direction beside the softest one")
-        return out
+        beside = "the Hessian has a negative direction beside the softest one"
+        return near.solve_near(matrix, right, FORCING, beside)
 
     return solve

@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from petsc4py import PETSc
 
+from msolve.errors import ConvergenceError
+from msolve.solvers import own_errors
+
 _IN_ONE_PIECE = 13
 """MUMPS: the last front is not given away to ScaLAPACK, which would not tell its inertia."""
 
@@ -60,6 +63,35 @@ class Factor:
         """The solution of the linear system, to round-off."""
         out = right.duplicate()
         self.ksp.solve(right, out)
+        return out
+
+    def solve_near(
+        self, matrix: PETSc.Mat, right: PETSc.Vec, forcing: float, otherwise: str
+    ) -> PETSc.Vec:
+        """The solution for another matrix close to this one, by conjugate gradients with these factors.
+
+        Args:
+            matrix: That matrix; products are enough.
+            right: Right-hand side.
+            forcing: Relative residual at which to stop.
+            otherwise: What to say where they do not converge.
+
+        Raises:
+            ConvergenceError: They did not.
+        """
+        out = right.duplicate()
+        ksp = PETSc.KSP().create(matrix.comm)
+        ksp.setOperators(matrix)
+        ksp.setType("cg")
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(self)
+        ksp.setTolerances(rtol=forcing, atol=1e-14, max_it=100)
+        with own_errors():
+            ksp.solve(right, out)
+        reason = ksp.getConvergedReason()
+        ksp.destroy()
+        if reason <= 0:
+            raise ConvergenceError(otherwise)
         return out
 
 
