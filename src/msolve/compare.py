@@ -112,6 +112,7 @@ class Lifting:
         self, coupled: Assembly, X: Array, body: BoolArray, inner: InnerShifts | None
     ) -> None:
         self._coupled, self._X, self._inner = coupled, X, inner
+        self._rest: tuple[float, Array] | None = None  # of the last load, many states are asked for
         flanks = coupled.problem.placement.flanks
         self._flanks = None if flanks is None else flanks.lift(X)
         kinematics = coupled.problem.kinematics
@@ -135,22 +136,29 @@ class Lifting:
 
     def __call__(self, z: PETSc.Vec, t: float) -> Array:
         """Positions in one state, the same on every rank, shape ``(n, 3)`` [Å]."""
-        problem, body, X = self._coupled.problem, self._coupled.body, self._X
+        problem = self._coupled.problem
         comm, space = problem.kinematics.unknowns.comm, problem.kinematics.space
         assert space is not None
-        relaxation = turned(body.relaxation(X), body.predictor, X, t)
-        y = X + relaxation + body.predictor.displacement(X, t)
+        if self._rest is None or self._rest[0] != t:
+            self._rest = t, self._at_rest(t)
+        y = self._rest[1].copy()
         v, moved = self._interpolation.createVecRight(), self._interpolation.createVecLeft()
         v.array[:] = problem.snapshot(z, t).nodes[: space.n_owned_nodes, : space.block].ravel()
         self._interpolation.mult(v, moved)
         y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
-        beyond = self.beyond
-        if body.far_field is not body.predictor:
-            y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
         y += self._shifts(z, t)
         if self._flanks is not None:
             y[self._flanks.atoms] += self._flanks.at(problem.flank_line(z, t))
         y[self.same] = problem.gather(z, t)[self.twin]
+        return y
+
+    def _at_rest(self, t: float) -> Array:
+        """Where the mesh's corrector moves the atoms from, and those beyond it stand, ``(n, 3)`` [Å]."""
+        body, X, beyond = self._coupled.body, self._X, self.beyond
+        relaxation = turned(body.relaxation(X), body.predictor, X, t)
+        y = X + relaxation + body.predictor.displacement(X, t)
+        if body.far_field is not body.predictor:
+            y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
         return y
 
     def _shifts(self, z: PETSc.Vec, t: float) -> Array:

@@ -258,7 +258,7 @@ class Estimate(Section):
         description="Atoms of the body above which a sample of them is visited: all near the cores, and some `tiles`.",
     )
     tiles: PositiveCount = Field(
-        default=64,
+        default=32,
         description="About how many tiles of a sample to visit, each three or four neighbours' distances wide. "
         "The standard error falls with its root.",
     )

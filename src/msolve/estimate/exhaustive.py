@@ -111,7 +111,7 @@ class Estimator:
         work = float(r.dot(step))
         base = full.problem.gather(w, t)
         d = full.problem.gather(w + step, t) - base
-        parts = split(K, self._space, self._stiffness, self._coupled, step)
+        parts = split(K, self._space, self._stiffness, self._coupled, step, SPLIT)
         held = on_atoms(full, parts.inside)
         squares = np.column_stack([self._norms.each(held), self._norms.each(d - held)])
         algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
@@ -234,7 +234,12 @@ class Split(NamedTuple):
 
 
 def split(
-    K: PETSc.Mat, P: PETSc.Mat, stiffness: PETSc.Mat, coupled: Assembly, step: PETSc.Vec
+    K: PETSc.Mat,
+    P: PETSc.Mat,
+    stiffness: PETSc.Mat,
+    coupled: Assembly,
+    step: PETSc.Vec,
+    forcing: float,
 ) -> Split:
     """A step's projection on the coupled space, orthogonal in elasticity. Collective.
 
@@ -244,11 +249,12 @@ def split(
         stiffness: Pᵀ K P.
         coupled: The coupled problem.
         step: The step.
+        forcing: Residual over that of the start at which to stop.
     """
     force, pull = step.duplicate(), P.createVecRight()
     K.mult(step, force)
     P.multTranspose(force, pull)
-    ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), SPLIT)
+    ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), forcing)
     inside = pull.duplicate()
     ksp.solve(pull, inside)
     part = max(float(pull.dot(inside)), 0.0)
