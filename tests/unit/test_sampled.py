@@ -158,7 +158,7 @@ def test_a_learned_handshake_can_be_sampled():
     whole, _ = Estimator(assembly, full_atomistic(MPI.COMM_SELF, setup.body), **WIDTHS)(*given)
     sample, _ = Sampled(assembly, **WIDTHS, tiles=32)(*given)
     assert sample.total_h1 == pytest.approx(whole.total_h1, rel=0.1)
-    assert sample.energy_norm == pytest.approx(whole.energy_norm, rel=0.2)
+    assert sample.energy_norm == pytest.approx(whole.energy_norm, rel=0.3)
 
 
 def test_what_cannot_be_sampled_is_told():
