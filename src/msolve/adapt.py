@@ -259,9 +259,9 @@ class Refinement:
         args = (last.setup, last.assembly, last.full, last.z, t, last.numbers, self._settings)
         verdict = judge(*args)
         self._log.say(verdict.line())
+        self.rejected = None if verdict.kept else verdict.told()
         if verdict.kept:
             return None
-        self.rejected = verdict.told()
         body = dataclasses.replace(last.setup.body, learned=None)
         return self.solve(dataclasses.replace(last.setup, body=body), last, "slab handshake")
 

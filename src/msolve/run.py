@@ -108,7 +108,7 @@ def run_case(
             verdict = adapted.handshake
         if assembly.body.learned is not None:
             early = beforehand(FullModel(setup, assembly))
-            if early is not None and verdict is None:
+            if early is not None and (verdict is None or verdict["kept"]):
                 log.say(early.line())
                 verdict = early.told()
             if verdict is not None and not verdict["kept"]:
