@@ -16,6 +16,7 @@ from msolve.build import set_up
 from msolve.config import load_case, load_handshake_training
 from msolve.errors import CaseError
 from msolve.given import learned_handshake
+from msolve.guarded import Verdict
 from msolve.handshake.operator import load_flank_model
 from msolve.run import run_case
 from msolve.train import train_handshake
@@ -137,6 +138,19 @@ def test_refinement_asks_the_guard_where_it_would_end(tmp_path):
     assert not verdict["kept"] and verdict["learned_tip"] > 1.01 * verdict["slab_tip"]
     estimate = result["steps"][0]["estimate"]
     assert estimate["total_h1"] == pytest.approx(verdict["slab"], rel=0.01)
+
+
+def test_what_the_guard_says():
+    found = Verdict(True, 0.5, "the flanks' k1", learned=0.01, learned_tip=0.002)
+    assert found.line() == "learned handshake kept: at 0.5 of its range (the flanks' k1)"
+    alone = replace(found, obstacle="the slab handshake has no solution near it")
+    assert alone.line().endswith("; not compared: the slab handshake has no solution near it")
+    worse = replace(found, kept=False, slab=0.02, slab_tip=0.001)
+    assert "the estimate does not prefer it; estimated error 0.01 Å with it, 0.02 Å" in worse.line()
+    unseen = Verdict(False, float("inf"), "the flanks' E13")
+    assert "E13 is never met in its training" in unseen.line() and unseen.told()["reach"] is None
+    blind = Verdict(False, float("nan"), "", obstacle="estimate.kind is none")
+    assert "cannot be compared with the slab (estimate.kind is none; guard: range" in blind.line()
 
 
 def test_models_of_other_cracks_are_refused(tmp_path):
