@@ -32,6 +32,7 @@ from msolve.config import Adaptivity, Case
 from msolve.errors import CaseError, ConvergenceError
 from msolve.estimate import Estimate, Places
 from msolve.goals import goal_places
+from msolve.guarded import judge
 from msolve.io.log import RunLog
 from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
@@ -70,12 +71,14 @@ class Adapted:
         history: For ``result.json``: why it stopped, and a row a round.
         views: What pictures of the rounds need.
         label: What their error is.
+        handshake: What the guard said of a learned handshake that it has rejected, see ``msolve.guarded.Verdict``.
     """
 
     setup: Setup
     history: dict[str, Any]
     views: tuple[RoundView, ...]
     label: str
+    handshake: dict[str, Any] | None = None
 
 
 class Refinement:
@@ -103,6 +106,7 @@ class Refinement:
         self._comm, self._wanted, self._settings, self._log = comm, wanted, settings, log
         self._watch = watch
         self.rows: list[dict[str, Any]] = []
+        self.rejected: dict[str, Any] | None = None
         self._begin = time.perf_counter()
 
     def solve(self, setup: Setup, before: Round | None, told: str) -> Round:
@@ -247,6 +251,20 @@ class Refinement:
             last = found
         return last
 
+    def judged(self, last: Round) -> Round | None:
+        """The same problem with the slab handshake where the guard rejects a learned one, else ``None``."""
+        if last.setup.body.learned is None:
+            return None
+        t = last.setup.loads[-1]
+        args = (last.setup, last.assembly, last.full, last.z, t, last.numbers, self._settings)
+        verdict = judge(*args)
+        self._log.say(verdict.line())
+        self.rejected = None if verdict.kept else verdict.told()
+        if verdict.kept:
+            return None
+        body = dataclasses.replace(last.setup.body, learned=None)
+        return self.solve(dataclasses.replace(last.setup, body=body), last, "slab handshake")
+
     @property
     def _tolerance(self) -> float:
         goal = self._wanted.quantity
@@ -314,7 +332,13 @@ def adapt(
         following = None if stop is not None else work.following(last)
         if stop is not None or not isinstance(following, Setup):
             stop = stop or str(following)
-            break
+            # Where refinement would end is soon enough: estimates of rounds hold whatever the handshake.
+            plain = work.judged(last)
+            if plain is None:
+                break
+            last = plain
+            shown.append(view_of(last))
+            continue
         usual = work.solve(following, last, "refined")
         if not tried and work.mesh_is_dear(last) and work.is_far(last, usual):
             tried = True
@@ -326,4 +350,5 @@ def adapt(
     history = {"stopped": stop, "rounds": work.rows}
     goal = wanted.quantity
     label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
-    return Adapted(dataclasses.replace(last.setup, case=done), history, tuple(shown), label)
+    setup = dataclasses.replace(last.setup, case=done)
+    return Adapted(setup, history, tuple(shown), label, work.rejected)

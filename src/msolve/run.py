@@ -23,7 +23,7 @@ from msolve.certified import Certifier
 from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.config import Case
 from msolve.goals import Goals, check_quantities, told
-from msolve.guarded import Rejected, judge, without
+from msolve.guarded import Rejected, beforehand, judge, without
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
 from msolve.io.result import (
@@ -104,8 +104,15 @@ def run_case(
             assembly = build(setup, mesh, comm)
         finished = () if state is None else state.steps
         verdict = finished[-1].handshake if finished else None
-        if assembly.body.learned is not None and verdict is not None and not verdict["kept"]:
-            setup, assembly = without(setup, assembly)
+        if verdict is None and adapted is not None:
+            verdict = adapted.handshake
+        if assembly.body.learned is not None:
+            early = beforehand(FullModel(setup, assembly))
+            if early is not None and (verdict is None or verdict["kept"]):
+                log.say(early.line())
+                verdict = early.told()
+            if verdict is not None and not verdict["kept"]:
+                setup, assembly = without(setup, assembly)
         keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
         z = (
             assembly.problem.kinematics.unknowns.vector()
@@ -271,13 +278,6 @@ def _load_steps(
         with log.phase("solve"):
             follow_boundary(assembly.problem, z, before, t, setup.body.C, assembly.preconditioner)
             solved = solve(assembly, case, z, t, settings)
-        if assembly.body.learned is not None:
-            with log.phase("guard"):
-                found = judge(setup, assembly, full, z, t, solved, settings, first=verdict is None)
-            if not found.kept:
-                raise Rejected(found, steps)
-            verdict = found.told()
-            log.say(found.line())
         eigenvalue = None
         if case.solver.stability:
             keeper.hold(z)
@@ -285,6 +285,15 @@ def _load_steps(
                 solved, eigenvalue = stabilise(assembly, case, z, t, settings, solved)
         with log.phase("estimate"):
             estimated = full.estimate(z, t, solved)
+        if assembly.body.learned is not None:
+            keeper.hold(z)
+            numbers_of = None if estimated is None else estimated[0]
+            with log.phase("guard"):
+                found = judge(setup, assembly, full, z, t, numbers_of, settings)
+            if not found.kept:
+                raise Rejected(found, steps)
+            verdict = found.told()
+            log.say(found.line())
         certified = None
         if case.certificate is not None:
             with log.phase("certificate"):

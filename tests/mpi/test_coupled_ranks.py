@@ -379,7 +379,8 @@ def test_a_learned_handshake_gives_the_same_on_several_ranks(ranks, tmp_path):
     assert reach[1] == pytest.approx(reach[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("ranks", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
+@pytest.mark.slow  # as a function of one state it is compared in test_handshake_ranks.py
+@pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_a_strain_gradient_energy_gives_the_same_on_several_ranks(ranks, tmp_path):
     model = load_flank_model(DECKS / "potentials/w_handshake/w_handshake.pt")
     weights = 1e-3 * np.random.default_rng(0).normal(size=(2, 4, BENDS, BENDS))

@@ -183,8 +183,8 @@ class Handshake(Section):
     guard: Literal["estimate", "range"] = Field(
         default="estimate",
         description="What may reject a learned handshake, so that the run goes on with the slab: `range`, flanks "
-        "strained or bent more than in training; `estimate`, at the first load step also an estimated error above "
-        "that of the slab, which is solved as well.",
+        "strained or bent more than in training; `estimate`, also an estimated error above that of the slab, in all "
+        "or near the defect, which is solved as well at each load step; and that there are no estimates.",
     )
 
     @field_validator("model")
