@@ -30,6 +30,9 @@ BoolArray = npt.NDArray[np.bool_]
 SAME = 1e-6
 """Distance below which two reference positions are those of one atom [Å]."""
 
+SETTLED = 4
+"""Times that atoms are put back where a solution has them, as what they stand on moves with them."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -231,7 +234,8 @@ def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> P
 
     Collective.
     """
-    out = unknowns_of(after, lift_to(before, z, t, after), t)
+    places = lift_to(before, z, t, after)
+    out = unknowns_of(after, places, t)
     problem, kinematics = after.problem, after.problem.kinematics
     space, comm = kinematics.space, kinematics.unknowns.comm
     assert space is not None
@@ -257,6 +261,10 @@ def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> P
     values = out.array.reshape(-1, c)
     values[blocks[chosen] - out.getOwnershipRange()[0] // c] = corrector[chosen, :c]
     out.array = values.ravel()
+    if problem.placement.flanks is not None:
+        # What a learned handshake adds to an atom follows the nodes on the flank, and these the atoms beside them.
+        for _ in range(SETTLED):
+            out.axpy(1.0, from_atoms(after, places - problem.gather(out, t)))
     return out
 
 
