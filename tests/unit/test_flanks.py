@@ -12,6 +12,7 @@ import torch
 import bodies
 from msolve.compare import lift_to
 from msolve.errors import CaseError
+from msolve.handshake.flanks import FlankState
 from msolve.handshake.operator import FlankModel, FlankOperator, load_flank_model
 from msolve.handshake.slab import layers_below
 
@@ -122,9 +123,13 @@ def test_the_layers_turn_and_move_with_the_flanks(size):
 def test_no_net_force_and_no_torque(size):
     body, assembly = learned(size)
     line = assembly.problem.flank_line(state(assembly), load(body))
-    lift = assembly.problem.placement.flanks.lift(assembly.X)
-    force = np.random.default_rng(5).normal(size=(len(lift.atoms), 3))
-    on_line = lift.back(line, force)
+    flanks = assembly.problem.placement.flanks
+    lift = flanks.lift(assembly.X)
+    on_atoms = np.random.default_rng(5).normal(size=assembly.X.shape)
+    force = on_atoms[lift.atoms]
+    on_nodes = np.zeros_like(assembly.problem.kinematics.space.nodes())
+    FlankState(lift, flanks.line, line).back(on_atoms, on_nodes)
+    on_line = flanks.line.gather(on_nodes)
     assert np.abs(on_line).max() > 0.01 * size
     assert on_line.sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-10)
     # A turn of the flanks turns the layers: its work is that of the forces on what the model added.
