@@ -106,13 +106,22 @@ class Lifting:
         X: Reference positions of the atoms, the same on every rank, shape ``(n, 3)`` [Å].
         body: Those inside the body; the others never follow the mesh. Shape ``(n,)``, bool.
         inner: Their inner shifts, where the coupled model has some.
+        owned: Those that this rank interpolates, ascending; by default equal shares.
+
+    Attributes:
+        interpolation: From the mesh field to the atoms of this rank; empty rows for those that do not follow it.
 
     Note:
         Construction and calls are collective.
     """
 
     def __init__(
-        self, coupled: Assembly, X: Array, body: BoolArray, inner: InnerShifts | None
+        self,
+        coupled: Assembly,
+        X: Array,
+        body: BoolArray,
+        inner: InnerShifts | None,
+        owned: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self._coupled, self._X, self._inner = coupled, X, inner
         flanks = coupled.problem.placement.flanks
@@ -126,13 +135,15 @@ class Lifting:
         self.twin = free[nearest[self.same]]
         follows = body.copy()
         follows[self.same] = False
-        self._owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
-        self._interpolation = interpolation_matrix(
-            space, X, self._owned, follows, kinematics.recovery
-        )
-        rows = np.diff(self._interpolation.getValuesCSR()[0])[::3] > 0
+        if owned is None:
+            owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
+        self._owned = owned
+        self.interpolation = interpolation_matrix(space, X, owned, follows, kinematics.recovery)
+        rows = np.diff(self.interpolation.getValuesCSR()[0])[::3] > 0
         # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
-        self.held = np.concatenate(comm.allgather(rows))
+        self.held = np.zeros(len(X), dtype=bool)
+        for atoms in comm.allgather(owned[rows]):
+            self.held[atoms] = True
         self.beyond = ~self.held
         self.beyond[self.same] = False
 
@@ -143,10 +154,11 @@ class Lifting:
         assert space is not None
         relaxation = turned(body.relaxation(X), body.predictor, X, t)
         y = X + relaxation + body.predictor.displacement(X, t)
-        v, moved = self._interpolation.createVecRight(), self._interpolation.createVecLeft()
+        v, moved = self.interpolation.createVecRight(), self.interpolation.createVecLeft()
         v.array[:] = problem.snapshot(z, t).nodes[: space.n_owned_nodes, : space.block].ravel()
-        self._interpolation.mult(v, moved)
-        y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
+        self.interpolation.mult(v, moved)
+        for atoms, change in comm.allgather((self._owned, moved.array.reshape(-1, 3).copy())):
+            y[atoms] += change
         beyond = self.beyond
         if body.far_field is not body.predictor:
             y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)

@@ -8,7 +8,7 @@ from scipy import linalg, sparse
 
 import bodies
 from msolve.assemble import full_atomistic
-from msolve.compare import compare, lift_to, unknowns_of
+from msolve.compare import Lifting, compare, lift_to, unknowns_of
 from msolve.estimate import Estimator
 from msolve.estimate.exhaustive import space_in_full
 from msolve.solvers import Settings, correct, minimise
@@ -102,7 +102,9 @@ def test_norms_are_those_of_dense_matrices(case):
     exact = np.sqrt(r.array @ step)
     assert exact * 0.999 < found.energy_norm < exact * (1 + 1e-10)
     # The split is the projection on the coupled space, orthogonal in elasticity.
-    P = matrix(space_in_full(coupled, full))
+    owned = full.problem.kinematics.owned_atoms
+    lifting = Lifting(coupled, full.X, full.free, full.problem.placement.inner, owned)
+    P = matrix(space_in_full(coupled, full, lifting))
     inside = P @ linalg.lstsq(P.T @ K @ P, P.T @ K @ step)[0]
     part, rest = np.sqrt(inside @ K @ inside), np.sqrt((step - inside) @ K @ (step - inside))
     assert found.coupling == pytest.approx(part, rel=0.02)

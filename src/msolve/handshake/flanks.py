@@ -268,7 +268,9 @@ class FlankState:
 
 def _by_columns(out: torch.Tensor, by: torch.Tensor) -> Array:
     """Derivatives of rows ``(k, a)`` by rows ``(k, b)`` that nothing but themselves depends on, shape ``(k, a, b)``."""
-    parts = [torch.autograd.grad(out[:, i].sum(), by, retain_graph=True)[0] for i in range(out.shape[1])]
+    parts = [
+        torch.autograd.grad(out[:, i].sum(), by, retain_graph=True)[0] for i in range(out.shape[1])
+    ]
     return np.stack([part.numpy() for part in parts], axis=1)
 
 

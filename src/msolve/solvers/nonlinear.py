@@ -178,8 +178,9 @@ def correct(
     """Deferred ghost-force correction, in place. Collective.
 
     Minimise the blended energy with a dead load, renew the dead load at the solution, and again, each time about as
-    well as the dead load is known; a fixed point solves the blended-force equations. Where a correction leaves more than half of the residual, as
-    narrow blends on meshes that ignore the lattice do, Newton's method finishes from there.
+    well as the dead load is known; a fixed point solves the blended-force equations. Where a correction leaves more
+    than half of the residual, as narrow blends on meshes that ignore the lattice do, Newton's method finishes from
+    there.
 
     Args:
         energy_problem: Blended energy, with or without a dead load.
