@@ -255,10 +255,9 @@ class FlankState:
 
     def _pulled(self, on_atoms: Array, again: bool = False) -> torch.Tensor:
         """Gradients by the atoms as those by the derivatives of the flank, shape ``(k, 6)``."""
-        force = torch.from_numpy(on_atoms[self.lift.atoms])
-        return torch.autograd.grad(
-            self._moved, self._slopes, force, retain_graph=True, create_graph=again
-        )[0]
+        # Of a number: gradients weighted by a tensor make torch import a computer algebra system first.
+        work = (self._moved * torch.from_numpy(on_atoms[self.lift.atoms])).sum()
+        return torch.autograd.grad(work, self._slopes, retain_graph=True, create_graph=again)[0]
 
     def _add(self, by_slopes: Array, on_nodes: Array) -> None:
         on_line = self.lift.spread(by_slopes, len(self._flanks.X))
