@@ -138,6 +138,7 @@ class Refinement:
         solved = self._solved(assembly, case, z, t, settings)
         numbers, places, off = self._estimated(setup, assembly, full, z, solved, rough)
         if rough and numbers.total_h1 <= CLOSE * self._tolerance:
+            rough = False
             solved = self._solved(assembly, setup.case, z, t, self._settings)
             numbers, places, off = self._estimated(setup, assembly, full, z, solved)
         unstable = np.concatenate(
@@ -152,6 +153,7 @@ class Refinement:
             setup, mesh, assembly, z, solved, numbers, places, off, full, unstable, rate, seconds
         )
         self.rows.append(row_of(found, told, sum(r.iterations for r in solved.reports)))
+        self.rows[-1]["rough"] = rough
         self._log.say(told_of(len(self.rows) - 1, self.rows[-1]))
         if self._watch is not None:
             self._watch(found)

@@ -273,11 +273,22 @@ def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> P
     values = out.array.reshape(-1, c)
     values[blocks[chosen] - out.getOwnershipRange()[0] // c] = corrector[chosen, :c]
     out.array = values.ravel()
-    if problem.placement.flanks is not None:
-        # What a learned handshake adds to an atom follows the nodes on the flank, and these the atoms beside them.
-        for _ in range(SETTLED):
-            out.axpy(1.0, from_atoms(after, places - problem.gather(out, t)))
-    return out
+    return out if problem.placement.flanks is None else _settled(after, out, places, t)
+
+
+def _settled(after: Assembly, z: PETSc.Vec, places: Array, t: float) -> PETSc.Vec:
+    """Unknowns whose free atoms stand at ``places (n, 3)`` [Å], from such that forget what a learned handshake adds.
+
+    That follows the nodes on the flanks, and these the atoms beside them: where rounds of it draw near. Collective.
+    """
+    kept, least = z, float("inf")
+    for _ in range(SETTLED):
+        off = from_atoms(after, places - after.problem.gather(z, t))
+        if not off.norm() < least:
+            return kept
+        kept, least = z, off.norm()
+        z = z + off
+    return z
 
 
 def compare(

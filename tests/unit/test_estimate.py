@@ -121,6 +121,15 @@ def test_elasticity_alone_asks_for_no_products(case):
     assert 0.3 < found.total_h1 / sharp.total_h1 < 3 and np.isfinite(d).all()
 
 
+def test_a_rough_estimate_is_nearly_the_same_for_fewer_products(case):
+    sharp, (_, _, parts) = estimate(case)
+    rough, (_, _, roughly) = estimate(case, rough=True)
+    assert rough.kind == "hessian" and rough.contraction is None
+    assert 0 < rough.products < sharp.products
+    assert rough.total_h1 == pytest.approx(sharp.total_h1, rel=0.05)
+    assert roughly.sum(axis=0) == pytest.approx(parts.sum(axis=0), rel=0.2)
+
+
 def test_a_state_with_a_negative_direction_falls_back_to_elasticity(case):
     coupled, _, full, _, _, _ = case
     far = coupled.problem.kinematics.unknowns.vector()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import bodies
-from msolve.compare import lift_to
+from msolve.compare import carried_over, lift_to, unknowns_of
 from msolve.errors import CaseError
 from msolve.handshake.flanks import FlankState
 from msolve.handshake.operator import FlankModel, FlankOperator, load_flank_model
@@ -117,6 +117,15 @@ def test_the_layers_turn_and_move_with_the_flanks(size):
     Q = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     turned = lift.at(line @ Q.T + np.array([3.0, -2.0, 1.0]))
     assert turned == pytest.approx(moved @ Q.T, abs=1e-12 * max(1.0, size))
+
+
+def test_a_solution_carried_over_to_its_own_problem_is_itself():
+    body, assembly = learned(0.01)
+    z, t = state(assembly, size=1e-3), load(body)
+    again = carried_over(assembly, z, t, assembly)
+    assert (again - z).norm() < 0.01 * z.norm()
+    forgetful = unknowns_of(assembly, lift_to(assembly, z, t, assembly), t)
+    assert (forgetful - z).norm() > 0.2 * z.norm()
 
 
 @pytest.mark.parametrize("size", SIZES)
