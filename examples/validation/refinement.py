@@ -191,7 +191,7 @@ def study(quick: bool = False) -> tuple[list[Row], list[Row]]:
             for target in ("0.1",) if quick else one.targets:
                 rows += _refined(name, one, target, references)
                 if one.against is not None and target != "0.005":  # no such core fits
-                    rows += _uniform(one, target, references)
+                    rows += _uniform(one, target, references, rows)
     for name, (deck, changes, radii) in RADII.items():
         for radius in radii[: 2 if quick else None]:
             core = f"regions.core_radius={radius} angstrom"
@@ -208,14 +208,18 @@ def _refined(name: str, one: Refined, target: str, references: dict[str, Referen
     return _rounds(name, one.deck, list(one.changes), target, references, adapt)
 
 
-def _uniform(one: Refined, target: str, references: dict[str, Reference]) -> list[Row]:
-    """The same tolerance by a core of one radius that grows in rounds, with either handshake."""
+def _uniform(
+    one: Refined, target: str, references: dict[str, Reference], known: list[Row]
+) -> list[Row]:
+    """The same tolerance by a core of one radius that grows in rounds, with either handshake; rows not yet known."""
     assert one.against is not None
     deck, changes, _ = RADII[one.against]
     handshake = [change for change in one.changes if change.startswith("coupling")]
     rows = []
     for more in [[], handshake] if handshake else [[]]:
         name = f"{one.against}, uniform rounds" + (", learned" if more else "")
+        if any((row["case"], row.get("target")) == (name, target) for row in known):
+            continue
         given = [*changes, *more, "regions.core_radius=5 angstrom"]
         rows += _rounds(name, deck, given, target, references, _grow)
     return rows
