@@ -130,14 +130,14 @@ def study(radius: float = 90.0, cases: Sequence[Held] = CASES) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for held in cases:
-            model = MODEL if held.own is None else _trained(held, Path(folder))
+            model = MODEL if held.own is None else trained(held, Path(folder))
             for row in _case(held, model, radius):
                 rows.append(row)
                 print(row, flush=True)
     return rows
 
 
-def _trained(held: Held, folder: Path) -> Path:
+def trained(held: Held, folder: Path) -> Path:
     """A model for a crack plane of its own."""
     turned = [c for c in held.changes if c.startswith("crystal")]
     case = load_case(DECKS / f"{held.deck}.yaml", turned)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from msolve.against import FullModel
 from msolve.assemble import Assembly
+from msolve.balance import GROWTHS
 from msolve.build import Setup, build, build_mesh, set_up
 from msolve.compare import carried_over
 from msolve.config import Adaptivity, Case
@@ -58,6 +59,12 @@ HALF = 0.5
 STALLED = 0.8
 """A round that leaves more than this share of the error gains little."""
 
+LOOSE = 0.1
+"""Error of the algebra over the one expected, in a round that only shows what to refine."""
+
+CLOSE = 1.1
+"""An error so little above its tolerance, found in such a round, has to be found out better."""
+
 FAR = 0.25
 """Square of what lies beyond the outer boundary over that of the rest from which on a body grows."""
 
@@ -68,6 +75,7 @@ class Adapted:
 
     Attributes:
         setup: The last problem.
+        last: It, as it was solved.
         history: For ``result.json``: why it stopped, and a row a round.
         views: What pictures of the rounds need.
         label: What their error is.
@@ -75,6 +83,7 @@ class Adapted:
     """
 
     setup: Setup
+    last: Round
     history: dict[str, Any]
     views: tuple[RoundView, ...]
     label: str
@@ -128,12 +137,14 @@ class Refinement:
         z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
         if before is not None and same:
             z = carried_over(before.assembly, before.z, t, assembly)
-        solved = solve(assembly, setup.case, z, t, self._settings)
-        if not solved.converged:
-            raise ConvergenceError(
-                f"round {len(self.rows)} of the refinement stopped at a residual of {solved.residual:.2g} eV/angstrom"
-            )
-        numbers, places, off = self._estimated(setup, assembly, full, z, t, solved)
+        case, settings = self._good_enough(setup, before)
+        rough = settings is not self._settings
+        solved = self._solved(assembly, case, z, t, settings)
+        numbers, places, off = self._estimated(setup, assembly, full, z, solved, rough)
+        if rough and numbers.total_h1 <= CLOSE * self._tolerance:
+            rough = False
+            solved = self._solved(assembly, setup.case, z, t, self._settings)
+            numbers, places, off = self._estimated(setup, assembly, full, z, solved)
         unstable = np.concatenate(
             [
                 unstable_cells(assembly, z, t, self._wanted.stability),
@@ -146,10 +157,40 @@ class Refinement:
             setup, mesh, assembly, z, solved, numbers, places, off, full, unstable, rate, seconds
         )
         self.rows.append(row_of(found, told, sum(r.iterations for r in solved.reports)))
+        self.rows[-1]["rough"] = rough
         self._log.say(told_of(len(self.rows) - 1, self.rows[-1]))
         if self._watch is not None:
             self._watch(found)
         return found
+
+    def _good_enough(self, setup: Setup, before: Round | None) -> tuple[Case, Settings]:
+        """How well to solve: as the input says where this may be the last round, else as its error deserves.
+
+        Forces are taken for errors by the stiffness of a bond. All rounds for the sake of a number are solved well.
+        """
+        case, settings, wanted = setup.case, self._settings, self._wanted.total_h1
+        expected = math.inf
+        if before is not None:
+            expected = before.error * max(FURTHEST, float(GROWTHS[-1]) ** -before.rate)
+        if wanted is None or self._wanted.quantity is not None or expected <= wanted:
+            return case, settings
+        bond = float(setup.body.C[0, 0, 0, 0]) * setup.body.crystal.nearest_neighbour_distance
+        force = LOOSE * bond * (wanted if before is None else expected)
+        coupling, last = case.coupling, case.coupling.correction_tolerance
+        coupling = coupling.model_copy(update={"correction_tolerance": max(last, force)})
+        # What is corrected later is minimised a little better than that.
+        settings = dataclasses.replace(settings, tolerance=max(settings.tolerance, LOOSE * force))
+        return case.model_copy(update={"coupling": coupling}), settings
+
+    def _solved(
+        self, assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Settings
+    ) -> Solved:
+        solved = solve(assembly, case, z, t, settings)
+        if not solved.converged:
+            raise ConvergenceError(
+                f"round {len(self.rows)} of the refinement stopped at a residual of {solved.residual:.2g} eV/angstrom"
+            )
+        return solved
 
     def _estimated(
         self,
@@ -157,10 +198,11 @@ class Refinement:
         assembly: Assembly,
         full: FullModel,
         z: PETSc.Vec,
-        t: float,
         solved: Solved,
+        rough: bool = False,
     ) -> tuple[Estimate, Places, float | None]:
-        found = full.estimate(z, t, solved)
+        t = setup.loads[-1]
+        found = full.estimate(z, t, solved, rough=rough)
         if found is None:
             raise CaseError(["adaptivity: needs estimates; estimate.kind = hessian would do"])
         numbers, places = found
@@ -351,4 +393,4 @@ def adapt(
     goal = wanted.quantity
     label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
     setup = dataclasses.replace(last.setup, case=done)
-    return Adapted(setup, history, tuple(shown), label, work.rejected)
+    return Adapted(setup, last, history, tuple(shown), label, work.rejected)

@@ -128,18 +128,25 @@ class FullModel:
         """Places that estimates speak of, shape ``(n, 3)`` [Å]. Collective."""
         return self._estimator.X
 
-    def estimate(self, z: PETSc.Vec, t: float, solved: Solved) -> tuple[Estimate, Places] | None:
-        """Estimated error of a coupled solution, and of each place; ``None`` where there is none. Collective."""
+    def estimate(
+        self, z: PETSc.Vec, t: float, solved: Solved, *, rough: bool = False
+    ) -> tuple[Estimate, Places] | None:
+        """Estimated error of a coupled solution, and of each place; ``None`` where there is none. Collective.
+
+        A ``rough`` one is good enough to say what to refine, where all atoms are visited.
+        """
         if not self._setup.case.coupled or self.unestimated is not None:
             return None
         deferred = self._setup.case.coupling.method == "bgfc_deferred"
-        numbers, places = self._estimator(
-            z,
-            t,
-            solved.residual_problem,
-            hessian=self.kind == "hessian",
-            minimised=solved.energy_problem if deferred else None,
-        )
+        estimator, hessian = self._estimator, self.kind == "hessian"
+        minimised = solved.energy_problem if deferred else None
+        problem = solved.residual_problem
+        if isinstance(estimator, Estimator):
+            numbers, places = estimator(
+                z, t, problem, hessian=hessian, rough=rough, minimised=minimised
+            )
+        else:
+            numbers, places = estimator(z, t, problem, hessian=hessian, minimised=minimised)
         law = law_error(self._assembly, z, t, solved.residual_problem)
         return dataclasses.replace(numbers, law=law), places
 

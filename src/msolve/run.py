@@ -98,10 +98,12 @@ def run_case(
             case = setup.case
         with log.phase("mesh"):
             mesh = None
-            if case.coupled:
+            if adapted is not None:
+                mesh = adapted.last.mesh
+            elif case.coupled:
                 mesh = build_mesh(setup, comm) if state is None else state.mesh
         with log.phase("assembly"):
-            assembly = build(setup, mesh, comm)
+            assembly = build(setup, mesh, comm) if adapted is None else adapted.last.assembly
         finished = () if state is None else state.steps
         verdict = finished[-1].handshake if finished else None
         if verdict is None and adapted is not None:
@@ -114,11 +116,12 @@ def run_case(
             if verdict is not None and not verdict["kept"]:
                 setup, assembly = without(setup, assembly)
         keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
-        z = (
-            assembly.problem.kinematics.unknowns.vector()
-            if state is None
-            else keeper.restore(state)
-        )
+        if state is not None:
+            z = keeper.restore(state)
+        elif adapted is not None and len(setup.loads) == 1:
+            z = adapted.last.z  # more loads lead to the last one on whatever branch they find
+        else:
+            z = assembly.problem.kinematics.unknowns.vector()
         interrupted_before(comm, stop)
         recorder = Recorder(
             setup, assembly, mesh, directory, None if state is None else len(finished)
@@ -127,6 +130,7 @@ def run_case(
             keeper.between_steps(finished, z)
         start = Start(z, finished, state is not None and state.iterations > 0, verdict)
         if adapted is not None:
+            start = dataclasses.replace(start, whole=adapted.last.full.whole)
             recorder.rounds(adapted.views, adapted.label)
         history = None if adapted is None else adapted.history
         try:
@@ -156,12 +160,14 @@ class Start:
         finished: Load steps that are done.
         inside: Whether ``z`` is an iterate of the next load step.
         verdict: What the guard last said of the learned handshake.
+        whole: The full atomistic model, if it has been made before.
     """
 
     z: PETSc.Vec
     finished: tuple[Step, ...]
     inside: bool
     verdict: Mapping[str, Any] | None = None
+    whole: Assembly | None = None
 
 
 def _solve_and_record(
@@ -197,7 +203,7 @@ def _solve_and_record(
                 write_result(case.output_directory / RESULT, result)
         return result
 
-    full = FullModel(setup, assembly)
+    full = FullModel(setup, assembly, start.whole)
     if case.coupled and full.kind != "none" and full.no_estimate is not None:
         log.say(f"errors are not estimated: {full.no_estimate}")
     goals = Goals(setup, assembly, full)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import bodies
-from msolve.compare import lift_to
+from msolve.compare import carried_over, lift_to, unknowns_of
 from msolve.errors import CaseError
+from msolve.handshake.flanks import FlankState
 from msolve.handshake.operator import load_flank_model
 
 SIZES = (0.01, 0.05, 0.2)
@@ -102,13 +103,26 @@ def test_the_layers_turn_and_move_with_the_flanks(size):
     assert turned == pytest.approx(moved @ Q.T, abs=1e-12 * max(1.0, size))
 
 
+def test_a_solution_carried_over_to_its_own_problem_is_itself():
+    body, assembly = learned(0.01)
+    z, t = state(assembly, size=1e-3), load(body)
+    again = carried_over(assembly, z, t, assembly)
+    assert (again - z).norm() < 0.01 * z.norm()
+    forgetful = unknowns_of(assembly, lift_to(assembly, z, t, assembly), t)
+    assert (forgetful - z).norm() > 0.2 * z.norm()
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_no_net_force_and_no_torque(size):
     body, assembly = learned(size)
     line = assembly.problem.flank_line(state(assembly), load(body))
-    lift = assembly.problem.placement.flanks.lift(assembly.X)
-    force = np.random.default_rng(5).normal(size=(len(lift.atoms), 3))
-    on_line = lift.back(line, force)
+    flanks = assembly.problem.placement.flanks
+    lift = flanks.lift(assembly.X)
+    on_atoms = np.random.default_rng(5).normal(size=assembly.X.shape)
+    force = on_atoms[lift.atoms]
+    on_nodes = np.zeros_like(assembly.problem.kinematics.space.nodes())
+    FlankState(lift, flanks.line, line).back(on_atoms, on_nodes)
+    on_line = flanks.line.gather(on_nodes)
     assert np.abs(on_line).max() > 0.01 * size
     assert on_line.sum(axis=0) == pytest.approx(np.zeros(3), abs=1e-10)
     # A turn of the flanks turns the layers: its work is that of the forces on what the model added.
