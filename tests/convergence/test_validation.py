@@ -254,7 +254,7 @@ def test_a_refined_crack_takes_a_third_of_the_atoms_of_one_core():
 def test_errors_fall_as_fast_with_random_handshakes():
     """Their size changes the constant, not the power (docs/handshake.md)."""
     module = study("handshake_rates")
-    rows = module.study(70.0, (1.5, 3.0), (0.01,), (0,))
+    rows = module.study(70.0, (1.5, 3.0), ((0.01, 0),))
     found = {row["handshake"]: row for row in module.rates(rows)}
     assert found["random"]["rate"] < found["slab"]["rate"] + 0.1
     assert found["trained"]["rate"] < found["slab"]["rate"]
