@@ -17,7 +17,8 @@ from msolve.errors import CaseError
 from msolve.handshake.operator import load_flank_model
 from msolve.run import run_case
 from msolve.train import train_handshake
-from msolve.train.flanks import Bench, solved_crack, strained_slabs, under
+from msolve.train.bench import Bench
+from msolve.train.flanks import solved_crack, strained_slabs, under
 
 DECKS = Path(__file__).parents[2] / "solver_configs"
 MODEL = DECKS / "potentials/w_handshake/w_handshake.pt"
