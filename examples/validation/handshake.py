@@ -247,10 +247,11 @@ def _written(rows: Sequence[Row], facts: dict[str, list[Row]]) -> str:
     return "\n\n".join(
         [
             table(found, COLUMNS),
-            f"H1 errors in Å. {rejected} of {len(found)} rejected by the guard, counted as 1 in medians. Over all cores "
-            f"the median gain is {np.median(every):.2f}, the least {min(every):.2f}. Gain: error of the best classical "
-            "handshake over that of the learned one; room: over that of the oracle. All but the column *slab* with the "
-            "recovered lift. Ratios of atoms with a star lie beyond the slab's largest core and are extrapolated.",
+            f"H1 errors in Å. {rejected} of {len(found)} rejected by the guard, counted as 1 in medians. Over "
+            f"all cores the median gain is {np.median(every):.2f}, the least {min(every):.2f}. Gain: error of the "
+            "best classical handshake over that of the learned one; room: over that of the oracle. All but the "
+            "column *slab* with the recovered lift. Ratios of atoms with a star lie beyond the slab's largest core and "
+            "are extrapolated.",
             table(medians(found), MEDIANS),
             "Medians over cores of at most two cutoffs.",
             f"Exponent of the error over the core radius, K = 1.05 K_G: slab {_rate(rows, 'recovered'):.2f}, learned "

@@ -19,6 +19,10 @@ SLOW = 0.5
 """Ratio of residuals above which a further correction is not worth its minimisation."""
 
 
+ENOUGH = 0.1
+"""How far a minimisation reduces the blended force that it starts from; the next dead load changes what is left."""
+
+
 def minimise(
     problem: CoupledProblem,
     z: PETSc.Vec,
@@ -172,8 +176,9 @@ def correct(
     """Deferred ghost-force correction, in place. Collective.
 
     Minimise the blended energy with a dead load, renew the dead load at the solution, and again; a fixed
-    point solves the blended-force equations. Where a correction leaves more than half of the residual, as
-    narrow blends on meshes that ignore the lattice do, Newton's method finishes from there.
+    point solves the blended-force equations. No minimisation but the last that is allowed goes further than its dead
+    load is worth. Where a correction leaves more than half of the residual, as narrow blends on meshes that ignore the
+    lattice do, Newton's method finishes from there.
 
     Args:
         energy_problem: Blended energy, with or without a dead load.
@@ -181,7 +186,7 @@ def correct(
         z: Start, overwritten with the solution.
         t: Load parameter.
         preconditioner: Elasticity.
-        settings: Tolerance of each minimisation.
+        settings: Tolerance below which no minimisation goes.
         corrections: How many times the dead load may be renewed.
         tolerance: Largest component of the blended force at the end [eV/Å]; by default that of ``settings``.
 
@@ -191,13 +196,19 @@ def correct(
     """
     problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
     wanted = settings.tolerance if tolerance is None else tolerance
-    reports, residuals = [], []
+    reports: list[Report] = []
+    residuals: list[float] = []
     force = z.duplicate()
     blended_force = energy_problem.with_terms(force_terms)
+    blended_force.evaluate(z, t, force)
+    size = force.norm(PETSc.NormType.NORM_INFINITY)
     for k in range(corrections + 1):
-        reports.append(minimise(problem, z, t, preconditioner, settings))
+        enough = max(settings.tolerance, ENOUGH * size) if k < corrections else settings.tolerance
+        given = dataclasses.replace(settings, tolerance=enough)
+        reports.append(minimise(problem, z, t, preconditioner, given))
         blended_force.evaluate(z, t, force)
-        residuals.append(force.norm(PETSc.NormType.NORM_INFINITY))
+        size = force.norm(PETSc.NormType.NORM_INFINITY)
+        residuals.append(size)
         if residuals[-1] <= wanted or k == corrections:
             break
         if k > 0 and residuals[-1] > SLOW * residuals[-2]:

@@ -10,6 +10,7 @@ f - K P w, and what counts is their dual norm.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mpi4py import MPI
 
@@ -145,7 +146,7 @@ class Bench:
             across = self.K[self._loose][:, kept].toarray()
             stiff -= across.T @ self._inverse.solve(across)
         self.stiffness = 0.5 * (stiff + stiff.T)
-        self._spread = np.eye(len(kept))
+        self._spread: npt.NDArray[Any] = np.eye(len(kept))
         self._factor = np.linalg.cholesky(self.stiffness)
 
     def _interpolate(self, atoms: Array) -> None:
@@ -160,7 +161,7 @@ class Bench:
         self._layers = columns[chosen]
         unit = np.zeros((len(columns), len(chosen)))
         unit[chosen, np.arange(len(chosen))] = 1.0
-        self._spread: Array = np.kron(between(unit)[self.counted], np.eye(3))
+        self._spread = np.kron(between(unit)[self.counted], np.eye(3))
         kept = _dof(self.counted)
         stiff = self.K[kept][:, kept].toarray()
         self._factor = np.linalg.cholesky(0.5 * (stiff + stiff.T))
