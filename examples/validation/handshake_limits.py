@@ -194,14 +194,14 @@ def trapping(
     plane: str,
     changes: list[str],
     model: Path,
-    start: float,
+    starts: tuple[float, float],
     core: float = 1.5 * CUTOFF,
     radius: float = 60.0,
 ) -> list[Row]:
     """Loads between which the lattice holds the crack where it is, for the full model and the coupled ones.
 
-    From ``start`` [K_G] the load moves in steps of 1 % until the tip does, each step from the state before; the step is
-    halved twice. The guard is asked after each, as in a run; from where it rejects the model on, the slab goes on.
+    From ``starts`` [K_G] the load goes down and up in steps of 1 % until the tip moves, each step from the state before;
+    the step is halved twice. The guard is asked after each, as in a run; from where it rejects the model on, the slab goes on.
     """
     rows: list[Row] = []
     for kind in ("atomistic", "slab", "learned"):
@@ -209,13 +209,13 @@ def trapping(
             f"domain.radius={radius} angstrom",
             f"regions.core_radius={core} angstrom",
             *changes,
-            f"load.K={start} K_G",
+            f"load.K={starts[0]} K_G",
             _handshake("slab" if kind == "atomistic" else kind, model),
         ]
         setup, assembly = prepare(DECK, given)
         full = full_atomistic(MPI.COMM_WORLD, replace(setup.body, learned=None))
         row: Row = {"plane": plane, "model": kind, "core": core}
-        for name, way in (("upper", 1.0), ("lower", -1.0)):
+        for name, start, way in (("lower", starts[0], -1.0), ("upper", starts[1], 1.0)):
             path = _Path(setup, full if kind == "atomistic" else assembly, full)
             row[name] = path.last(start, way)
             row[f"rejected_{name}"] = path.rejected

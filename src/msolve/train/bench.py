@@ -3,8 +3,8 @@
 """The finite elements that solved cracks are put on, and what remains of their forces on the layers of the flanks.
 
 The nodes of a bench stand on the atoms, or anywhere: then the displacement of the atoms is interpolated, side by side,
-and with it that of the layers, w to P w on the nodes. The forces of the elements on the nodes among the layers are
-f - K P w, and what counts is their dual norm.
+and with it that of the layers, w to P w on the nodes. The forces of the elements on the nodes that follow the layers
+are f - K P w, and what counts is their dual norm.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ EMPTY = 2.5
 
 SWEEPS = 8
 """Corrections of the eliminated nodes, each by the stiffness of the crystal at rest."""
+
+FOLLOW = 1e-3
+"""Share of an atom's motion from which on a node that ignores the atoms follows it."""
 
 FOLLOWED = 4
 """Passes after which the flank that an operator sees has followed what it moves."""
@@ -137,7 +140,7 @@ class Bench:
         loose = np.flatnonzero(~on_atom & ~outer)
         _, layer = self.blank.layer_of(X)
         self.counted = np.flatnonzero(on_atom & (layer >= 0) & self._learned(X))
-        self._layers = X[self.counted]
+        self.layers = X[self.counted]
         self._loose = _dof(loose)
         kept = _dof(self.counted)
         stiff = self.K[kept][:, kept].toarray()
@@ -150,18 +153,17 @@ class Bench:
         self._factor = np.linalg.cholesky(self.stiffness)
 
     def _interpolate(self, atoms: Array) -> None:
-        """Find the nodes among the layers, and how they follow these."""
-        X, depth = self.nodes, np.abs(self.nodes[:, 1]) - self.body.half_gap
-        self._between = between = Between(atoms, X)
-        among = (depth < self.blank.depths.max() + 1e-6) & self._learned(X)
-        self.counted = np.flatnonzero(among)
+        """Find the nodes that follow the layers, and how."""
+        self._between = between = Between(atoms, self.nodes)
         columns = between.atoms
         _, layer = self.blank.layer_of(columns)
         chosen = np.flatnonzero((layer >= 0) & self._learned(columns))
-        self._layers = columns[chosen]
+        self.layers = columns[chosen]
         unit = np.zeros((len(columns), len(chosen)))
         unit[chosen, np.arange(len(chosen))] = 1.0
-        self._spread = np.kron(between(unit)[self.counted], np.eye(3))
+        follow = between(unit)
+        self.counted = np.flatnonzero(np.abs(follow).max(axis=1) > FOLLOW)
+        self._spread = np.kron(follow[self.counted], np.eye(3))
         kept = _dof(self.counted)
         stiff = self.K[kept][:, kept].toarray()
         self._factor = np.linalg.cholesky(0.5 * (stiff + stiff.T))
@@ -230,8 +232,8 @@ class Bench:
             ConvergenceError: The elements are inside out somewhere.
         """
         u, force = self.balance(y, atoms, t, body)
-        lift = FlankLift.of(self.blank, self.degree, self.line, self._layers, body.taper)
-        assert np.array_equal(lift.atoms, np.arange(len(self._layers)))
+        lift = FlankLift.of(self.blank, self.degree, self.line, self.layers, body.taper)
+        assert np.array_equal(lift.atoms, np.arange(len(self.layers)))
         X = self.line.X
         places = X + body.predictor.displacement(X, t) + self.line.gather(u)
         own = force[self.counted].ravel()
