@@ -286,8 +286,8 @@ def main() -> None:
             shipped, other = trained["K = 1.05 K_G"], trained["(100)[001]"]
             rows = study(trained)
             facts = {
-                "limits": trapping("(110)[001]", [], shipped, (0.9, 1.3))
-                + trapping("(100)[001]", [FACE_100], other, (1.0, 1.06)),
+                "limits": trapping("(110)[001]", [], shipped, 1.05)
+                + trapping("(100)[001]", [FACE_100], other, 1.03),
                 "outside": outside(),
                 "parts": where("(110)[001]", ["load.K=1.05 K_G"], shipped)
                 + where("(100)[001]", [FACE_100, "load.K=1.03 K_G"], other),

@@ -194,14 +194,15 @@ def trapping(
     plane: str,
     changes: list[str],
     model: Path,
-    starts: tuple[float, float],
+    start: float,
     core: float = 1.5 * CUTOFF,
     radius: float = 60.0,
 ) -> list[Row]:
     """Loads between which the lattice holds the crack where it is, for the full model and the coupled ones.
 
-    From ``starts`` [K_G] the load goes down and up in steps of 1 % until the tip moves, each step from the state before;
-    the step is halved twice. The guard is asked after each, as in a run; from where it rejects the model on, the slab goes on.
+    From ``start`` [K_G] the load moves in steps of 4 % until the tip does, each step from the state before; the step
+    is halved four times. The guard is asked after each, as in a run; from where it rejects the model on, the slab
+    goes on.
     """
     rows: list[Row] = []
     for kind in ("atomistic", "slab", "learned"):
@@ -209,13 +210,13 @@ def trapping(
             f"domain.radius={radius} angstrom",
             f"regions.core_radius={core} angstrom",
             *changes,
-            f"load.K={starts[0]} K_G",
+            f"load.K={start} K_G",
             _handshake("slab" if kind == "atomistic" else kind, model),
         ]
         setup, assembly = prepare(DECK, given)
         full = full_atomistic(MPI.COMM_WORLD, replace(setup.body, learned=None))
         row: Row = {"plane": plane, "model": kind, "core": core}
-        for name, start, way in (("lower", starts[0], -1.0), ("upper", starts[1], 1.0)):
+        for name, way in (("lower", -1.0), ("upper", 1.0)):
             path = _Path(setup, full if kind == "atomistic" else assembly, full)
             row[name] = path.last(start, way)
             row[f"rejected_{name}"] = path.rejected
@@ -235,7 +236,7 @@ class _Path:
     def last(self, K: float, way: float) -> float:
         """Last load over K_G at which the crack stays."""
         assert self.setup.K_G is not None
-        step, z = 0.01, self.model.problem.kinematics.unknowns.vector()
+        step, z = 0.04, self.model.problem.kinematics.unknowns.vector()
         begun = self._tip(z, K)
         while step > 0.002 and 0.6 < K < 1.6:
             tried, before = z.copy(), (self.setup, self.model, self.rejected)

@@ -162,7 +162,8 @@ class Bench:
         unit = np.zeros((len(columns), len(chosen)))
         unit[chosen, np.arange(len(chosen))] = 1.0
         follow = between(unit)
-        self.counted = np.flatnonzero(np.abs(follow).max(axis=1) > FOLLOW)
+        moved = np.abs(follow).max(axis=1) > FOLLOW
+        self.counted = np.flatnonzero(moved & self._learned(self.nodes))
         self._spread = np.kron(follow[self.counted], np.eye(3))
         kept = _dof(self.counted)
         stiff = self.K[kept][:, kept].toarray()
