@@ -21,7 +21,7 @@ from common import (
     solve_coupled,
     solve_full,
 )
-from handshake_cracks import FACE_100, FACE_100_011, MODEL, RIM, TIP, TOLERANCE, guarded
+from handshake_cracks import EXACT, FACE_100, FACE_100_011, MODEL, RIM, TIP, TOLERANCE, guarded
 
 from msolve.against import FullModel
 from msolve.assemble import Assembly, full_atomistic
@@ -87,7 +87,7 @@ def where(case: str, changes: list[str], model: Path, radius: float = 90.0) -> l
                 _handshake(kind, model),
             ]
             coupled = solve_coupled(*prepare(DECK, given), "bgfc_deferred", TOLERANCE)
-            reference = reference or solve_full(coupled.setup, TOLERANCE, start=coupled)
+            reference = reference or solve_full(coupled.setup, EXACT, start=coupled)
             row: Row = {"case": case, "degree": degree, "core": times, "handshake": kind}
             rows.append(row | rings(coupled, reference))
             print(rows[-1], flush=True)
@@ -177,7 +177,7 @@ def outside(times: float = 2.0, radius: float = 90.0) -> list[Row]:
                     _handshake(kind, MODEL),
                 ]
                 found[kind] = solve_coupled(*prepare(DECK, given), "bgfc_deferred", TOLERANCE)
-                reference = reference or solve_full(found[kind].setup, TOLERANCE, start=found[kind])
+                reference = reference or solve_full(found[kind].setup, EXACT, start=found[kind])
                 error = error_of(found[kind], reference, RIM, TIP)
                 row |= {kind: error.total_h1, f"tip_{kind}": error.tip_h1}
         except (ConvergenceError, RuntimeError) as error:

@@ -40,7 +40,7 @@ TRAINED = {"atoms": 0, "random": 2}
 
 
 def study(
-    cores: Sequence[float] = (1.5, 2.0, 3.0), radius: float = 90.0, *changes: str
+    cores: Sequence[float] = (1.5, 3.0), radius: float = 90.0, *changes: str
 ) -> list[Row]:
     """A row for each mesh and core; ``changes`` are of the training's input."""
     rows: list[Row] = []
