@@ -39,9 +39,7 @@ TRAINED = {"atoms": 0, "random": 2}
 """Random meshes beside the one of the atoms."""
 
 
-def study(
-    cores: Sequence[float] = (1.5, 3.0), radius: float = 90.0, *changes: str
-) -> list[Row]:
+def study(cores: Sequence[float] = (1.5, 3.0), radius: float = 90.0, *changes: str) -> list[Row]:
     """A row for each mesh and core; ``changes`` are of the training's input."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
