@@ -169,7 +169,7 @@ def best_error(setup: Setup, assembly: Assembly, reference: Reference, rim: floa
     difference = sparse.csr_matrix((signs, (rows, i[kept])), shape) - sparse.csr_matrix(
         (signs, (rows, j[kept])), shape
     )
-    A = difference @ _scalar_lift(assembly, full)
+    A = difference @ scalar_lift(assembly, full)
     right = difference @ missing
     if setup.body.gdim == 3:
         z = _by_iteration(A, right)
@@ -199,7 +199,7 @@ def _corrector(reference: Reference) -> Array:
     )
 
 
-def _scalar_lift(assembly: Assembly, full: Assembly) -> sparse.csr_matrix:
+def scalar_lift(assembly: Assembly, full: Assembly) -> sparse.csr_matrix:
     """Lift of one displacement component from the unknowns to all atoms of the full model."""
     kinematics = assembly.problem.kinematics
     match = spatial.cKDTree(full.X).query(assembly.X[assembly.free])[1]
@@ -209,13 +209,14 @@ def _scalar_lift(assembly: Assembly, full: Assembly) -> sparse.csr_matrix:
     assert kinematics.space is not None
     phi = interpolation_matrix(kinematics.space, full.X, everything, follows, kinematics.recovery)
     step = kinematics.unknowns.components
-    T = _csr(kinematics.nodes_owned)[::3, ::step]
+    T = sparse_of(kinematics.nodes_owned)[::3, ::step]
     unknown = kinematics.unknowns.atom[assembly.free]
     S = sparse.csr_matrix((np.ones(len(match)), (match, unknown)), (len(full.X), T.shape[1]))
-    return (_csr(phi)[::3, ::3] @ T + S).tocsr()
+    return (sparse_of(phi)[::3, ::3] @ T + S).tocsr()
 
 
-def _csr(matrix: PETSc.Mat) -> sparse.csr_matrix:
+def sparse_of(matrix: PETSc.Mat) -> sparse.csr_matrix:
+    """A matrix of one rank."""
     indptr, indices, data = matrix.getValuesCSR()
     return sparse.csr_matrix((data, indices, indptr), shape=matrix.getSize())
 

@@ -31,8 +31,8 @@ from common import (
     solve_full,
     table,
 )
-from handshake import CASES as HANDSHAKES
-from handshake import trained
+from handshake_cracks import CASES as HANDSHAKES
+from handshake_cracks import trained
 from refinement_tables import COLUMNS, COMPARED, draw, ratios
 
 from msolve.adapt import Refinement, adapt

@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
+from scipy import spatial
 
 import bodies
 from msolve.build import set_up
@@ -20,7 +21,8 @@ from msolve.guarded import Verdict
 from msolve.handshake.operator import load_flank_model
 from msolve.run import run_case
 from msolve.train import train_handshake
-from msolve.train.flanks import Bench, solved_crack, strained_slabs, under
+from msolve.train.bench import Bench
+from msolve.train.flanks import solved_crack, strained_slabs, under
 from msolve.train.specimens import drawn
 
 DECKS = Path(__file__).parents[2] / "solver_configs"
@@ -46,14 +48,36 @@ def slab(folder, *changes):
     return learned(folder, "coupling.handshake={kind: slab, lift: quadratic}", *changes)
 
 
-def test_unlayered_flanks_are_in_balance_in_the_bench():
+@pytest.mark.parametrize("edges", [None, 3.3])
+def test_unlayered_flanks_are_in_balance_in_the_bench(edges):
     """Nothing is out of balance in a body at rest under a slab's relaxation: no load, no force, no invariants."""
     body = under(bodies.cracked(bodies.eam4(), 48.0), 0.0)
-    bench = Bench(body, 1, 3)
+    bench = Bench(body, 1, 3, edges)
     atoms = body.sites(0.0).positions
     specimen = bench.specimen(atoms + body.relaxation(atoms), atoms, 0.0, body)
     assert np.abs(specimen.force).max() < 1e-10
     assert np.abs(specimen.lift.invariants(specimen.line)).max() < 1e-10
+
+
+def test_a_displacement_of_the_layers_is_answered_by_their_stiffness():
+    """On any mesh: the forces change by K P w as the layers move by w, and the squared residual as the loss has it."""
+    body = under(bodies.cracked(bodies.eam4(), 48.0), 0.0)
+    atoms = body.sites(0.0).positions
+    rest = atoms + body.relaxation(atoms)
+    for edges in (None, 3.3):
+        bench = Bench(body, 1, 3, edges)
+        layers = bench.specimen(rest, atoms, 0.0, body).lift.atoms
+        at = bench.layers[layers]
+        w = 1e-4 * np.column_stack([np.sin(at[:, 0] / 5), np.cos(at[:, 0] / 7), 0 * at[:, 0]])
+        w[np.abs(at[:, 0] + 20.0) > 4.0] = 0.0
+        moved = rest.copy()
+        own = spatial.cKDTree(atoms[:, :2]).query(at[:, :2])[1]
+        moved[own] += w
+        found = bench.specimen(moved, atoms, 0.0, body)
+        wanted = (bench.stiffness @ w.ravel()).reshape(-1, 3)
+        # Nodes beyond the ends of what is learned from follow a little, and do not count.
+        assert found.force == pytest.approx(wanted, abs=0.06 * np.abs(wanted).max())
+        assert found.before == pytest.approx(w.ravel() @ wanted.ravel(), rel=0.06)
 
 
 def test_strained_slabs_are_linear_at_first_and_mirrored():

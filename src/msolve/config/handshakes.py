@@ -29,6 +29,11 @@ class Specimens(Section):
     shear: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.12, description="Largest K_II over K_I, of either sign; drawn evenly."
     )
+    meshes: Count = Field(
+        default=0,
+        description="Meshes of random edges that ignore the atoms, beside the one whose nodes are the atoms; each "
+        "crack is put on all of them.",
+    )
     test: Annotated[float, Field(gt=0, lt=0.9)] = Field(
         default=0.25, description="Share of the specimens kept for validation."
     )

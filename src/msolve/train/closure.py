@@ -34,7 +34,8 @@ from msolve.handshake.closure import (
     window,
 )
 from msolve.handshake.operator import FlankOperator
-from msolve.train.flanks import Bench, under
+from msolve.train.bench import Bench
+from msolve.train.flanks import under
 
 Array = npt.NDArray[np.float64]
 
@@ -105,11 +106,8 @@ class ClosureBench:
 
     def _factorise(self) -> None:
         bench = self.bench
-        K = bench.stored.stiffness(bench.body.C, np.ones(bench.stored.points.shape[:2]))
-        indptr, indices, data = K.getValuesCSR()
-        K = sparse.csc_matrix(sparse.csr_matrix((data, indices, indptr), shape=K.getSize()))
         dof = (3 * self.vertices[self.rows][:, None] + np.arange(3)).ravel()
-        self._inverse = splu(K[dof][:, dof])
+        self._inverse = splu(bench.K[dof][:, dof])
 
     def _scatter(self) -> sparse.csr_matrix:
         """From the gradients of sites by their stencils to the rows, zone below zone."""

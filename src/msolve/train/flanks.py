@@ -2,38 +2,32 @@
 # SPDX-License-Identifier: MIT
 """What a learned handshake is trained on: cracks solved fully atomistically, slabs under strain, and their loss.
 
-A crack's atoms are put on a mesh whose nodes are the atoms. With the right relaxation w of the layers the finite
+A crack's atoms are put on a mesh (:mod:`msolve.train.bench`). With the right relaxation w of the layers the finite
 elements would be in balance there: the loss is the elastic energy of what is out of balance, ½ w·Kw - f·w, with f the
-forces of the elements on the layers and K their stiffness, all other nodes eliminated. It is a quadratic function of
+forces of the elements on the layers and K their stiffness, all other nodes held. It is a quadratic function of
 what the operator says, and up to a constant the square of the dual norm of the residual on the layers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse, spatial
-from scipy.sparse.linalg import SuperLU, splu
+from scipy import spatial
 
 from msolve.assemble import full_atomistic
 from msolve.atomistic import relax_atoms
 from msolve.body import Body
-from msolve.continuum.energy import StoredEnergy
-from msolve.continuum.space import build_space
 from msolve.errors import CaseError, ConvergenceError
-from msolve.handshake.flanks import FlankLift, FlankLine
-from msolve.handshake.operator import FlankModel, FlankOperator
-from msolve.handshake.slab import half_layers, layers_below
-from msolve.io.meshes import Slit, disc_mesh
+from msolve.handshake.operator import FlankOperator
+from msolve.handshake.slab import layers_below
 from msolve.loads import KField
-from msolve.placement import turned
-from msolve.regions import Ball
 from msolve.solvers import Settings, minimise
+from msolve.train.bench import CrackSpecimen
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -41,181 +35,8 @@ IntArray = npt.NDArray[np.int64]
 TOLERANCE = 1e-5
 """Largest force that a specimen's solution leaves [eV/Å]."""
 
-NEAR_TIP = 3.0
-"""Nearest distance from the tip at which layers are learned from, in nearest-neighbour distances."""
-
-RIM = 8.0
-"""Width of the ring at the boundary that is not learned from, in nearest-neighbour distances."""
-
-EMPTY = 2.5
-"""Radius around the tip within which elements say nothing, in nearest-neighbour distances."""
-
-SWEEPS = 8
-"""Corrections of the eliminated nodes, each by the stiffness of the crystal at rest."""
-
-FOLLOWED = 4
-"""Passes after which the flank that an operator sees has followed what it moves."""
-
 OPENED = 1.5
 """Length of a bond across the crack plane, over its length at rest, from which on it is broken."""
-
-
-@dataclass(frozen=True)
-class CrackSpecimen:
-    """A crack, as the operator is to see it.
-
-    Attributes:
-        lift: Layers that are learned from, with the operator left out of account.
-        line: Flank as the atoms have it, shape ``(m, 3)`` [Å].
-        force: Force of the elements on each node of the layers, shape ``(k, 3)`` [eV/Å].
-    """
-
-    lift: FlankLift
-    line: Array
-    force: Array
-
-
-class Bench:
-    """The elements of one body whose nodes are its atoms, and what remains of them on the layers of its flanks.
-
-    Args:
-        body: A crack; its far field and predictor are a K-field.
-        degree: Of the finite elements.
-        layers: Layers of each flank.
-    """
-
-    def __init__(self, body: Body, degree: int, layers: int) -> None:
-        near = body.crystal.nearest_neighbour_distance
-        spacing, reach = body.crystal.sublattice_spacing, body.radius
-        box = [(-reach - 6 * spacing, reach + 6 * spacing)] * 2
-        sites = body.crystal.sites(None, box, body.origin)
-        mesh = disc_mesh(
-            body.radius,
-            spacing=spacing,
-            zones=(Ball((0.0, 0.0, 0.0), body.radius - 4.5 * near),),
-            matching_points=sites.positions[sites.basis_index == 0, :2],
-            slit=Slit(0.0, body.half_gap),
-        )
-        self.body = body
-        self.space = build_space(
-            MPI.COMM_SELF,
-            mesh.points,
-            mesh.cells,
-            mesh.node_tags,
-            mesh.facet_tags,
-            thickness=body.crystal.period,
-            degree=degree,
-        )
-        beyond = half_layers(self.space.cell_vertices(), body.half_gap, 0.0)
-        self.stored = StoredEnergy(self.space, body.material, beyond)
-        self.nodes = self.space.nodes()
-        self.line = FlankLine.of(self.space, body.half_gap)
-        assert body.slab is not None
-        depths, relaxation = layers_below(body.slab, layers)
-        self.blank = FlankModel(
-            {degree: FlankOperator(layers, 0, np.ones(5))},
-            body.crystal.rotation,
-            body.half_gap,
-            depths,
-            relaxation,
-            {},
-        )
-        self.degree = degree
-        self._eliminate(body.sites(0.0).positions)
-
-    def _eliminate(self, atoms: Array) -> None:
-        """Find the nodes that are atoms, those of the layers, and the stiffness of the layers alone."""
-        body, X = self.body, self.nodes
-        near = body.crystal.nearest_neighbour_distance
-        distance, self._atom = spatial.cKDTree(atoms[:, :2]).query(X[:, :2])
-        on_atom = distance < 1e-4
-        outer = np.zeros(len(X), dtype=bool)
-        outer[self.space.node_tags["outer"]] = True
-        self.on_atom = np.flatnonzero(on_atom)
-        loose = np.flatnonzero(~on_atom & ~outer)
-        _, layer = self.blank.layer_of(X)
-        r = np.hypot(X[:, 0], X[:, 1])
-        learned = (X[:, 0] < -NEAR_TIP * near) & (r < body.radius - RIM * near)
-        self.layers = np.flatnonzero(on_atom & (layer >= 0) & learned)
-        corner = self.stored.points.mean(axis=1)
-        says = np.hypot(corner[:, 0], corner[:, 1]) > EMPTY * near
-        self._weight = np.repeat(says[:, None].astype(float), self.stored.points.shape[1], axis=1)
-        K = self.stored.stiffness(body.C, np.ones_like(self._weight))
-        indptr, indices, data = K.getValuesCSR()
-        K = sparse.csc_matrix(sparse.csr_matrix((data, indices, indptr), shape=K.getSize()))
-        dof = lambda nodes: (3 * nodes[:, None] + np.arange(3)).ravel()  # noqa: E731
-        self._loose = dof(loose)
-        self._inverse: SuperLU | None = None
-        kept = dof(self.layers)
-        stiff = K[kept][:, kept].toarray()
-        if len(loose):
-            self._inverse = splu(K[self._loose][:, self._loose])
-            across = K[self._loose][:, kept].toarray()
-            stiff -= across.T @ self._inverse.solve(across)
-        self.stiffness = 0.5 * (stiff + stiff.T)
-
-    def balance(
-        self, y: Array, atoms: Array, t: float, body: Body, operator: FlankOperator | None = None
-    ) -> tuple[Array, Array]:
-        """Corrector of the nodes that puts the atoms where a solved crack has them, and the forces of the elements.
-
-        Args:
-            y: Positions of the atoms, shape ``(n, 3)`` [Å].
-            atoms: Their reference positions, among them all sites of the body.
-            t: Load.
-            body: The body under its load.
-            operator: Trained operator that the layers of the flanks follow.
-
-        Raises:
-            ConvergenceError: The elements are inside out somewhere.
-        """
-        own = spatial.cKDTree(atoms[:, :2]).query(self.nodes[self.on_atom, :2])[1]
-        X = atoms[own]
-        relaxed = turned(body.relaxation(X), body.predictor, X, t)
-        u = np.zeros((len(self.nodes), 3))
-        u[self.on_atom] = y[own] - X - relaxed - body.predictor.displacement(X, t)
-        if operator is not None:
-            u -= self._layers_follow(u, operator, t, body)
-        if self.degree == 2:
-            middle, one, other = self.space.edge_nodes().T
-            off = ~np.isin(middle, self.on_atom)
-            u[middle[off]] = 0.5 * (u[one[off]] + u[other[off]])
-        background = self.stored.sample(lambda at: body.predictor.gradient(at, t))
-        force = self.stored.evaluate(u, background, self._weight)[1]
-        if self._inverse is not None:
-            for _ in range(SWEEPS):
-                u.ravel()[self._loose] -= self._inverse.solve(force.ravel()[self._loose])
-                force = self.stored.evaluate(u, background, self._weight)[1]
-        return u, force
-
-    def _layers_follow(self, u: Array, operator: FlankOperator, t: float, body: Body) -> Array:
-        """What an operator moves the nodes by, where it makes of the nodes without it what the atoms have."""
-        model = replace(self.blank, operators={self.degree: operator})
-        lift = FlankLift.of(model, self.degree, self.line, self.nodes, body.taper)
-        start = self.line.X + body.predictor.displacement(self.line.X, t)
-        moved = np.zeros_like(u)
-        for _ in range(FOLLOWED):
-            moved[lift.atoms] = lift.at(start + self.line.gather(u - moved))
-        return moved
-
-    def specimen(self, y: Array, atoms: Array, t: float, body: Body) -> CrackSpecimen:
-        """What a solved crack says.
-
-        Args:
-            y: Positions of the atoms, shape ``(n, 3)`` [Å].
-            atoms: Their reference positions, among them all sites of the body.
-            t: Load.
-            body: The body under its load.
-
-        Raises:
-            ConvergenceError: The elements are inside out somewhere.
-        """
-        u, force = self.balance(y, atoms, t, body)
-        lift = FlankLift.of(self.blank, self.degree, self.line, self.nodes[self.layers], body.taper)
-        assert np.array_equal(lift.atoms, np.arange(len(self.layers)))
-        X = self.line.X
-        places = X + body.predictor.displacement(X, t) + self.line.gather(u)
-        return CrackSpecimen(lift, places, force[self.layers])
 
 
 def solved_crack(body: Body, K: float, shear: float) -> tuple[Array, Array]:
@@ -323,23 +144,15 @@ class Loss(torch.nn.Module):
     """Mean over specimens of the squared residual on the layers, relative to that of the slab handshake.
 
     Args:
-        stiffness: Of the layers, shape ``(3 k, 3 k)`` [eV/Å²].
         cracks: Specimens.
         slabs: From :func:`strained_slabs`; they count together as much as one crack.
     """
 
-    def __init__(
-        self, stiffness: Array, cracks: list[CrackSpecimen], slabs: tuple[Array, Array] | None
-    ) -> None:
+    def __init__(self, cracks: list[CrackSpecimen], slabs: tuple[Array, Array] | None) -> None:
         super().__init__()
-        self._K = torch.from_numpy(stiffness)
         self._cracks = cracks
         self._forces = [torch.from_numpy(one.force.ravel()) for one in cracks]
-        factor = torch.linalg.cholesky(self._K)
-        self.before = [
-            float(force @ torch.cholesky_solve(force[:, None], factor)[:, 0])
-            for force in self._forces
-        ]
+        self._stiffness = [torch.from_numpy(one.stiffness) for one in cracks]
         self._slabs = None
         if slabs is not None and np.abs(slabs[1]).max() > 0:
             self._slabs = (torch.from_numpy(slabs[0]), torch.from_numpy(slabs[1]))
@@ -347,10 +160,10 @@ class Loss(torch.nn.Module):
     def residuals(self, operator: FlankOperator) -> torch.Tensor:
         """Squared residual of each crack over that of the slab handshake, shape ``(n,)``."""
         out = []
-        for one, force, before in zip(self._cracks, self._forces, self.before, strict=True):
+        for one, force, K in zip(self._cracks, self._forces, self._stiffness, strict=True):
             lift = replace(one.lift, operator=operator)
             w = lift.moved(lift.slopes(torch.from_numpy(one.line))).ravel()
-            out.append(1 + (w @ (self._K @ w) - 2 * force @ w) / before)
+            out.append(1 + (w @ (K @ w) - 2 * force @ w) / one.before)
         return torch.stack(out)
 
     def forward(self, operator: FlankOperator) -> torch.Tensor:

@@ -30,10 +30,9 @@ from msolve.handshake.slab import layers_below
 from msolve.io.files import output_error, write_whole
 from msolve.io.log import RunLog
 from msolve.parallel import all_or_none
+from msolve.train.bench import RIM, Bench
 from msolve.train.closure import N_TERMS, ClosureBench, ClosureFit, Zones, fit_closure
 from msolve.train.flanks import (
-    RIM,
-    Bench,
     Loss,
     strained_slabs,
     under,
@@ -55,6 +54,9 @@ STEPS = 10
 
 CORES = (1.5, 2.0, 3.0, 4.0)
 """Radii of the cores that the strain-gradient energy is fitted for, over the reach of the potential."""
+
+EDGES = (0.8, 1.6)
+"""Shortest and longest edges of meshes drawn at random, in nearest-neighbour distances."""
 
 BLEND = 1.5
 """Width of their blending zones where the deck has none, over the reach of the potential."""
@@ -166,13 +168,16 @@ def _trained(
     log: RunLog,
 ) -> tuple[FlankOperator, list[dict[str, Any]]]:
     """The operator with the best validation, and a row for each specimen."""
-    bench = Bench(body, degree, given.operator.layers)
-    specimens = []
-    for one in cracks:
-        loaded = under(body, one["shear"])
-        specimens.append(bench.specimen(one["y"], one["X"], one["t"], loaded))
-    n_test = _kept(given, len(specimens))
-    training, kept = specimens[:-n_test], specimens[-n_test:]
+    benches = _benches(given, body, degree)
+    n_test = _kept(given, len(cracks))
+    training, kept = (
+        [
+            bench.specimen(one["y"], one["X"], one["t"], under(body, one["shear"]))
+            for one in part
+            for bench in benches
+        ]
+        for part in (cracks[:-n_test], cracks[-n_test:])
+    )
     seen = np.concatenate([one.lift.invariants(one.line) for one in training] + [slabs[0]])
     limit = BEYOND * np.abs(seen).max(axis=0)
     limit[limit < 1e-8] = 0.0
@@ -180,24 +185,37 @@ def _trained(
     rng = np.random.default_rng([given.seed, degree])
     for weight in (operator.inner, operator.offset):
         weight.data = torch.from_numpy(rng.normal(size=tuple(weight.shape)))
-    loss, check = Loss(bench.stiffness, training, slabs), Loss(bench.stiffness, kept, None)
+    loss, check = Loss(training, slabs), Loss(kept, None)
     best = _descend(given, operator, loss, check, log, degree)
     rows = []
-    for part, name in ((loss, "training"), (check, "validation")):
+    for part, name, chosen, found in (
+        (loss, "training", cracks[:-n_test], training),
+        (check, "validation", cracks[-n_test:], kept),
+    ):
         left = part.residuals(best).detach().clamp(min=0).sqrt().numpy()
-        chosen = cracks[: len(training)] if name == "training" else cracks[len(training) :]
-        for one, share, before in zip(chosen, left, part.before, strict=True):
+        which = [(one, bench) for one in chosen for bench in benches]
+        for (one, bench), share, specimen in zip(which, left, found, strict=True):
+            size = np.sqrt(specimen.before)
             rows.append(
                 {
                     "degree": degree,
                     "use": name,
                     "K": one["K"],
                     "shear": one["shear"],
-                    "slab": float(np.sqrt(before)),
-                    "learned": float(share * np.sqrt(before)),
+                    "edges": bench.edges,
+                    "slab": float(size),
+                    "learned": float(share * size),
                 }
             )
     return best, rows
+
+
+def _benches(given: HandshakeTraining, body: Body, degree: int) -> list[Bench]:
+    """The mesh whose nodes are the atoms, and meshes that ignore them, of random edges."""
+    near = body.crystal.nearest_neighbour_distance
+    drawn = np.random.default_rng([given.seed, 1]).uniform(*EDGES, given.specimens.meshes)
+    edges = [None, *(float(near * one) for one in drawn)]
+    return [Bench(body, degree, given.operator.layers, one) for one in edges]
 
 
 def _closure(
