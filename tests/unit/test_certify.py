@@ -14,11 +14,11 @@ import bodies
 from msolve.against import FullModel
 from msolve.assemble import full_atomistic
 from msolve.build import build, build_mesh, set_up
-from msolve.certificate.algorithm import Effort, certify, closed
+from msolve.certificate.algorithm import Effort, certify
 from msolve.certificate.factor import dominates
 from msolve.certificate.hessian import assembled_hessian
 from msolve.certificate.modes import bond_laplacian, loose_bonds, softest_modes
-from msolve.certificate.numbers import Certificate
+from msolve.certificate.numbers import Certificate, closed
 from msolve.certified import Certifier, changed_bonds
 from msolve.compare import Norms, lift_to, unknowns_of
 from msolve.config import load_case
@@ -79,7 +79,7 @@ def test_the_radius_bounds_the_error(crack):
 def test_corrections_converge_quadratically_and_are_needed(crack):
     told = crack[-1].certificate
     assert told.corrections >= 1 and told.residuals[1] < 0.2 * told.residuals[0]
-    first = closed(told.__class__("C", None, 0, 0, told.residuals[0]), told.lipschitz, "", "B")
+    first = closed(told.__class__("C", None, 0, 0, told.residuals[0]), told.lipschitz, "", "B", 2.7)
     assert first is None
 
 
@@ -150,8 +150,8 @@ def test_bonds_and_modes(crack):
 
 def test_closing():
     at = Certificate("C", None, 1, 0, 0.1, moved=0.5, moved_h1=0.2, stability=4.0)
-    assert closed(at, 5.1, "", "B") is None
-    found = closed(at, 3.0, "", "B")
+    assert closed(at, 5.1, "", "B", 2.0) is None
+    found = closed(at, 3.0, "", "B", 2.0)
     # The smaller root of ½ L ρ² - ρ + η = 0.
     assert 1.5 * found.radius**2 - found.radius + 0.1 == pytest.approx(0, abs=1e-15)
     assert found.bound == 0.5 + found.radius and found.bound_h1 == 0.2 + found.radius / 2
