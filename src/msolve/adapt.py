@@ -35,8 +35,9 @@ from msolve.goals import goal_places
 from msolve.io.log import RunLog
 from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
+from msolve.output import COLUMNS, budget
 from msolve.refinement import Error, fits, marked, pushed, quadratic, refined, shrunk
-from msolve.rounds import Round, rate_of, row_of, told_of, view_of
+from msolve.rounds import Round, energy_norm, rate_of, row_of, told_of, view_of
 from msolve.solvers import Settings
 from msolve.stability import doubtful_atoms, unstable_cells
 
@@ -143,6 +144,7 @@ class Refinement:
         )
         self.rows.append(row_of(found, told, sum(r.iterations for r in solved.reports)))
         self._log.say(told_of(len(self.rows) - 1, self.rows[-1]))
+        self._log.table(COLUMNS, budget(numbers))
         if self._watch is not None:
             self._watch(found)
         return found
@@ -172,9 +174,13 @@ class Refinement:
     def enough(self, last: Round) -> str | None:
         """Why to stop, or ``None``."""
         wanted, row = self._wanted, self.rows[-1]
-        h1 = wanted.total_h1 is None or last.numbers.total_h1 <= wanted.total_h1
-        goal = wanted.quantity is None or (last.goal or 0.0) <= wanted.quantity.tolerance
-        if h1 and goal and not (wanted.total_h1 is None and wanted.quantity is None):
+        ends = (
+            (wanted.total_h1, last.numbers.total_h1),
+            (wanted.energy_norm, energy_norm(last.numbers)),
+            (None if wanted.quantity is None else wanted.quantity.tolerance, last.goal or 0.0),
+        )
+        met = [error <= end for end, error in ends if end is not None]
+        if met and all(met):
             return "the estimated error is small enough"
         if len(self.rows) >= wanted.rounds:
             return "adaptivity.rounds problems are solved"
@@ -250,7 +256,9 @@ class Refinement:
     @property
     def _tolerance(self) -> float:
         goal = self._wanted.quantity
-        return goal.tolerance if goal is not None else self._wanted.total_h1 or 0.0
+        if goal is not None:
+            return goal.tolerance
+        return self._wanted.total_h1 or self._wanted.energy_norm or 0.0
 
     @property
     def _out_of_rounds(self) -> bool:
@@ -325,5 +333,6 @@ def adapt(
     done = last.setup.case.model_copy(update={"adaptivity": None})
     history = {"stopped": stop, "rounds": work.rows}
     goal = wanted.quantity
-    label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
+    norm = "H1 error [Å]" if wanted.energy_norm is None else "energy norm of the error [√eV]"
+    label = f"estimated {norm}" if goal is None else f"estimated error of {goal.name}"
     return Adapted(dataclasses.replace(last.setup, case=done), history, tuple(shown), label)

@@ -62,7 +62,12 @@ class Round:
     @property
     def error(self) -> float:
         """What is to become small."""
-        return self.numbers.total_h1 if self.goal is None else self.goal
+        wanted = self.setup.case.adaptivity
+        if self.goal is not None:
+            return self.goal
+        if wanted is not None and wanted.energy_norm is not None:
+            return energy_norm(self.numbers)
+        return self.numbers.total_h1
 
     def share(self, part: int) -> float | None:
         """H1 norm of what the coupled space holds of the error (0), or of the rest (1); ``None`` if not known."""
@@ -81,6 +86,11 @@ class Round:
     def unknowns(self) -> int:
         """Scalar unknowns."""
         return self.assembly.problem.kinematics.unknowns.n_global
+
+
+def energy_norm(numbers: Estimate) -> float:
+    """Of the error: in the Hessian, in elasticity where there is no estimate by it [√eV]."""
+    return numbers.elasticity_norm if numbers.energy_norm is None else numbers.energy_norm
 
 
 def rate_of(setup: Setup, places: Places, before: Round | None) -> float:
@@ -126,11 +136,16 @@ def row_of(found: Round, how: str, iterations: int) -> dict[str, Any]:
         "unstable_cells": len(found.unstable),
         "total_h1": numbers.total_h1,
         "tip_h1": numbers.tip_h1,
+        "energy_norm": numbers.energy_norm,
+        "elasticity_norm": numbers.elasticity_norm,
+        "energy": numbers.energy,
         "quantity": found.goal,
         "coupling_h1": found.share(0),
         "discretisation_h1": found.share(1),
         "coupling": numbers.coupling,
         "discretisation": numbers.discretisation,
+        "algebraic": numbers.algebraic,
+        "deferred": numbers.deferred,
         "truncation": numbers.truncation,
         "contraction": numbers.contraction,
         "iterations": iterations,
