@@ -46,8 +46,11 @@ FORCING = 1e-2
 MOST_PRODUCTS = 60
 """Hessian products for one step at most."""
 
-SPLIT = 1e-4
-"""Relative residual of the projection on the coupled space."""
+SPLIT = 2e-8
+"""Relative residual of the projection on the coupled space: its norms are then known to more than eight digits."""
+
+MOST_SPLIT = 300
+"""Products of a projection in the plane at most. In space it takes thousands, and ends at ``MOST_PRODUCTS``."""
 
 SAFETY = 0.5
 """Share of the lowest Ritz value that is taken for the stability constant."""
@@ -249,6 +252,8 @@ def split(
     K.mult(step, force)
     P.multTranspose(force, pull)
     ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), SPLIT)
+    if coupled.body.gdim == 2:
+        ksp.setTolerances(rtol=SPLIT, max_it=MOST_SPLIT)
     inside = pull.duplicate()
     ksp.solve(pull, inside)
     part = max(float(pull.dot(inside)), 0.0)
