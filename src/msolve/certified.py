@@ -235,7 +235,7 @@ class Certifier:
         tip = tip_position(body, whole.X, whole.free, y)
         if not body.crack:
             return Branch(tip, None, None, ())
-        healed, advanced = _beside_the_cut(whole, y)
+        healed, advanced = beside_the_cut(whole, y)
         return Branch(tip, None, None, _profile(whole, y), healed, advanced)
 
     def _branch(self, whole: Assembly, x0: PETSc.Vec, centre: Centre, t: float) -> Branch:
@@ -278,8 +278,13 @@ def changed_bonds(whole: Assembly, before: Array, after: Array) -> int:
     return int((np.abs(lengths[1] - lengths[0]) > OTHER * rest).sum())
 
 
-def _beside_the_cut(whole: Assembly, y: Array) -> tuple[int, int]:
-    """How many pairs of free atoms across the plane of a cut have closed on it, and come open beyond its end."""
+def beside_the_cut(whole: Assembly, y: Array) -> tuple[int, int]:
+    """How many pairs of free atoms across the plane of a cut have closed on it, and come open beyond its end.
+
+    Args:
+        whole: The full model of a cracked body.
+        y: Its atoms, shape ``(n, 3)`` [Å].
+    """
     body = whole.body
     x1, opening, (upper, lower) = flank_opening(body, whole.X, y)
     free, share = whole.free[upper] & whole.free[lower], opening / (2 * body.half_gap)

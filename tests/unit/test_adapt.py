@@ -254,6 +254,23 @@ def test_defects_that_lie_in_no_core_are_found(tmp_path):
     assert result.comparison.total_h1 == pytest.approx(errors[-1], rel=0.3)
 
 
+@pytest.mark.slow
+def test_two_cracks_of_which_one_is_told_are_found(tmp_path):
+    """The deck as it is: its only core holds no more than the middle of the first."""
+    changes = [f"output.directory={tmp_path}", "output.fields=false"]
+    case = load_case(DECKS / "adaptive_two_cracks.yaml", changes)
+    result = run_case(case, MPI.COMM_WORLD)
+    assert result.adaptivity["stopped"] == "the estimated error is small enough"
+    assert result.comparison.total_h1 < 1.1 * 0.03
+    cores = case_from_dict(dict(result.case), folder=DECKS).regions.all_cores
+    holes = np.array(case.defect.positions)
+    inside = [
+        core.region().distance(np.column_stack([holes[:, :2], np.zeros(10)])) < 0 for core in cores
+    ]
+    assert np.any(inside, axis=0).all()
+    assert {"refinement.png", "budget.png"} <= set(result.files)
+
+
 def test_a_vacancy_beyond_the_sites_that_are_looked_for_takes_none_of_them(tmp_path):
     holes = [[0, 0], ["0.97 angstrom", 0], ["12 angstrom", "3 angstrom"]]
     positions = {"kind": "vacancy", "positions": holes}
