@@ -212,7 +212,7 @@ HISTORIES: dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]] = {
         HEALED,
         (0.4, 1.0),
     ),
-    "crack healed by one spacing: 0.8 K_G, then 1.0": ("crack_eam", TRAPPED, (0.8, 1.0)),
+    "crack healed: 0.8 K_G, then 1.0": ("crack_eam", TRAPPED, (0.8, 1.0)),
     "crack one spacing ahead: 1.3 K_G, then 1.05": ("crack_eam", TRAPPED, (1.3, 1.05)),
 }
 """Ways to another valley than that next to the far field: deck, what is changed in it, loads one after the other."""
