@@ -16,11 +16,14 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
+import torch
 
 from msolve.assemble import Assembly, couple
 from msolve.body import Body
 from msolve.crystal import Crystal
-from msolve.handshake.slab import relax_slab
+from msolve.handshake.closure import BENDS, ClosureModel, columns_lattice
+from msolve.handshake.operator import FlankModel, FlankOperator
+from msolve.handshake.slab import layers_below, relax_slab
 from msolve.io.meshes import MeshData, Slit, disc_mesh
 from msolve.io.meshes.data import boundary_facets, positively_oriented
 from msolve.loads import Affine, KField, Zero
@@ -34,6 +37,8 @@ MAGNESIUM = Path("/usr/share/lammps/potentials/Mg_mm.eam.fs")
 J_PER_M2 = 1 / 16.021766208  # [eV/Å²]
 CUBE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 CLEAVED_110 = ((1, -1, 0), (1, 1, 0), (0, 0, 1))
+FLANK_LIMIT = np.array([0.02, 0.02, 0.005, 0.005, 0.005])
+CLOSURE_LIMIT = np.array([0.03, 0.06, 0.03, *np.full(BENDS, 0.1)])
 
 
 @functools.cache
@@ -120,6 +125,55 @@ def cracked(model, radius, *, handshake=True) -> Body:
         half_gap=cleavage.half_gap,
         slab=slab(model) if handshake else None,
     )
+
+
+def random_flanks(body, size, seed=0, degrees=(1, 2)) -> FlankModel:
+    """A learned handshake of a crack's flanks with random weights of a size [Å]."""
+    rng = np.random.default_rng(seed)
+    depths, relaxation = layers_below(body.slab, 4)
+    operators = {}
+    for degree in degrees:
+        one = FlankOperator(4, 6, FLANK_LIMIT)
+        for weight in one.parameters():
+            weight.data = size * torch.from_numpy(rng.normal(size=tuple(weight.shape)))
+        operators[degree] = one.requires_grad_(False)
+    card = {"made": "at random"}
+    return FlankModel(operators, body.crystal.rotation, body.half_gap, depths, relaxation, card)
+
+
+def random_closure(basis, size, seed=0, n_terms=10) -> ClosureModel:
+    """A strain-gradient energy with random weights of a size [eV] at the largest second differences."""
+    weights = size * np.random.default_rng(seed).normal(size=(2, n_terms, BENDS, BENDS))
+    return ClosureModel(basis, weights + np.swapaxes(weights, 2, 3), CLOSURE_LIMIT)
+
+
+def columns_basis(body):
+    """Basis of the lattice that the body's columns of atoms form."""
+    X = body.crystal.sites(None, [(-20.0, 20.0)] * 2, body.origin).positions[:, :2]
+    return columns_lattice(np.unique(X.round(6), axis=0))
+
+
+def with_random_handshake(body, size, seed=0, degrees=(1, 2)) -> Body:
+    """The crack with both learned channels at random: flanks of a size [Å], a closure of the same [eV]."""
+    closure = random_closure(columns_basis(body), size, seed)
+    flanks = random_flanks(body, size, seed, degrees)
+    return replace(body, learned=replace(flanks, closures={1: closure}))
+
+
+def block_places(assembly):
+    """Reference positions of the blocks of unknowns that this rank owns, ``(n, 3)``, and which are atoms."""
+    kinematics = assembly.problem.kinematics
+    unknowns = kinematics.unknowns
+    begin = unknowns.comm.exscan(unknowns.n_owned) or 0
+    X, atoms = np.zeros((unknowns.n_owned, 3)), np.zeros(unknowns.n_owned, dtype=bool)
+    of_nodes = (unknowns.node, np.zeros((0, 3)))
+    if kinematics.space is not None:
+        of_nodes = (unknowns.node, kinematics.space.nodes())
+    for blocks, places in ((unknowns.atom, assembly.X), of_nodes):
+        mine = np.flatnonzero((blocks >= begin) & (blocks < begin + unknowns.n_owned))
+        X[blocks[mine] - begin] = places[mine]
+        atoms[blocks[mine] - begin] = blocks is unknowns.atom
+    return X, atoms
 
 
 def coupled(

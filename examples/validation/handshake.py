@@ -130,14 +130,14 @@ def study(radius: float = 90.0, cases: Sequence[Held] = CASES) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for held in cases:
-            model = MODEL if held.own is None else _trained(held, Path(folder))
+            model = MODEL if held.own is None else trained(held, Path(folder))
             for row in _case(held, model, radius):
                 rows.append(row)
                 print(row, flush=True)
     return rows
 
 
-def _trained(held: Held, folder: Path) -> Path:
+def trained(held: Held, folder: Path) -> Path:
     """A model for a crack plane of its own."""
     turned = [c for c in held.changes if c.startswith("crystal")]
     case = load_case(DECKS / f"{held.deck}.yaml", turned)
@@ -179,15 +179,15 @@ def _case(held: Held, model: Path, radius: float) -> Iterator[Row]:
             kept = None
             if kind == "learned":
                 beside = FullModel(setup, assembly, reference.full)
+                told = beside.estimate(coupled.z, coupled.t, coupled.solved)
                 kept = judge(
                     setup,
                     assembly,
                     beside,
                     coupled.z,
                     coupled.t,
-                    coupled.solved,
+                    None if told is None else told[0],
                     Settings(tolerance=TOLERANCE),
-                    first=True,
                 ).kept
             yield {
                 "case": held.name,

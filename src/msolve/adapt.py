@@ -26,12 +26,14 @@ import numpy.typing as npt
 
 from msolve.against import FullModel
 from msolve.assemble import Assembly
+from msolve.balance import GROWTHS
 from msolve.build import Setup, build, build_mesh, set_up
 from msolve.compare import carried_over
 from msolve.config import Adaptivity, Case
 from msolve.errors import CaseError, ConvergenceError
 from msolve.estimate import Estimate, Places
 from msolve.goals import goal_places
+from msolve.guarded import judge
 from msolve.io.log import RunLog
 from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
@@ -58,6 +60,12 @@ HALF = 0.5
 STALLED = 0.8
 """A round that leaves more than this share of the error gains little."""
 
+LOOSE = 0.1
+"""Error of the algebra over the one expected, in a round that only shows what to refine."""
+
+CLOSE = 1.1
+"""An error so little above its tolerance, found in such a round, has to be found out better."""
+
 FAR = 0.25
 """Square of what lies beyond the outer boundary over that of the rest from which on a body grows."""
 
@@ -68,15 +76,19 @@ class Adapted:
 
     Attributes:
         setup: The last problem.
+        last: It, as it was solved.
         history: For ``result.json``: why it stopped, and a row a round.
         views: What pictures of the rounds need.
         label: What their error is.
+        handshake: What the guard said of a learned handshake that it has rejected, see ``msolve.guarded.Verdict``.
     """
 
     setup: Setup
+    last: Round
     history: dict[str, Any]
     views: tuple[RoundView, ...]
     label: str
+    handshake: dict[str, Any] | None = None
 
 
 class Refinement:
@@ -104,6 +116,7 @@ class Refinement:
         self._comm, self._wanted, self._settings, self._log = comm, wanted, settings, log
         self._watch = watch
         self.rows: list[dict[str, Any]] = []
+        self.rejected: dict[str, Any] | None = None
         self._begin = time.perf_counter()
 
     def solve(self, setup: Setup, before: Round | None, told: str) -> Round:
@@ -125,12 +138,14 @@ class Refinement:
         z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
         if before is not None and same:
             z = carried_over(before.assembly, before.z, t, assembly)
-        solved = solve(assembly, setup.case, z, t, self._settings)
-        if not solved.converged:
-            raise ConvergenceError(
-                f"round {len(self.rows)} of the refinement stopped at a residual of {solved.residual:.2g} eV/angstrom"
-            )
-        numbers, places, off = self._estimated(setup, assembly, full, z, t, solved)
+        case, settings = self._good_enough(setup, before)
+        rough = settings is not self._settings
+        solved = self._solved(assembly, case, z, t, settings)
+        numbers, places, off = self._estimated(setup, assembly, full, z, solved, rough)
+        if rough and numbers.total_h1 <= CLOSE * self._tolerance:
+            rough = False
+            solved = self._solved(assembly, setup.case, z, t, self._settings)
+            numbers, places, off = self._estimated(setup, assembly, full, z, solved)
         unstable = np.concatenate(
             [
                 unstable_cells(assembly, z, t, self._wanted.stability),
@@ -143,11 +158,41 @@ class Refinement:
             setup, mesh, assembly, z, solved, numbers, places, off, full, unstable, rate, seconds
         )
         self.rows.append(row_of(found, told, sum(r.iterations for r in solved.reports)))
+        self.rows[-1]["rough"] = rough
         self._log.say(told_of(len(self.rows) - 1, self.rows[-1]))
         self._log.table(COLUMNS, budget(numbers))
         if self._watch is not None:
             self._watch(found)
         return found
+
+    def _good_enough(self, setup: Setup, before: Round | None) -> tuple[Case, Settings]:
+        """How well to solve: as the input says where this may be the last round, else as its error deserves.
+
+        Forces are taken for errors by the stiffness of a bond. All rounds for the sake of a number are solved well.
+        """
+        case, settings, wanted = setup.case, self._settings, self._wanted.total_h1
+        expected = math.inf
+        if before is not None:
+            expected = before.error * max(FURTHEST, float(GROWTHS[-1]) ** -before.rate)
+        if wanted is None or self._wanted.quantity is not None or expected <= wanted:
+            return case, settings
+        bond = float(setup.body.C[0, 0, 0, 0]) * setup.body.crystal.nearest_neighbour_distance
+        force = LOOSE * bond * (wanted if before is None else expected)
+        coupling, last = case.coupling, case.coupling.correction_tolerance
+        coupling = coupling.model_copy(update={"correction_tolerance": max(last, force)})
+        # What is corrected later is minimised a little better than that.
+        settings = dataclasses.replace(settings, tolerance=max(settings.tolerance, LOOSE * force))
+        return case.model_copy(update={"coupling": coupling}), settings
+
+    def _solved(
+        self, assembly: Assembly, case: Case, z: PETSc.Vec, t: float, settings: Settings
+    ) -> Solved:
+        solved = solve(assembly, case, z, t, settings)
+        if not solved.converged:
+            raise ConvergenceError(
+                f"round {len(self.rows)} of the refinement stopped at a residual of {solved.residual:.2g} eV/angstrom"
+            )
+        return solved
 
     def _estimated(
         self,
@@ -155,10 +200,11 @@ class Refinement:
         assembly: Assembly,
         full: FullModel,
         z: PETSc.Vec,
-        t: float,
         solved: Solved,
+        rough: bool = False,
     ) -> tuple[Estimate, Places, float | None]:
-        found = full.estimate(z, t, solved)
+        t = setup.loads[-1]
+        found = full.estimate(z, t, solved, rough=rough)
         if found is None:
             raise CaseError(["adaptivity: needs estimates; estimate.kind = hessian would do"])
         numbers, places = found
@@ -253,6 +299,20 @@ class Refinement:
             last = found
         return last
 
+    def judged(self, last: Round) -> Round | None:
+        """The same problem with the slab handshake where the guard rejects a learned one, else ``None``."""
+        if last.setup.body.learned is None:
+            return None
+        t = last.setup.loads[-1]
+        args = (last.setup, last.assembly, last.full, last.z, t, last.numbers, self._settings)
+        verdict = judge(*args)
+        self._log.say(verdict.line())
+        self.rejected = None if verdict.kept else verdict.told()
+        if verdict.kept:
+            return None
+        body = dataclasses.replace(last.setup.body, learned=None)
+        return self.solve(dataclasses.replace(last.setup, body=body), last, "slab handshake")
+
     @property
     def _tolerance(self) -> float:
         goal = self._wanted.quantity
@@ -322,7 +382,13 @@ def adapt(
         following = None if stop is not None else work.following(last)
         if stop is not None or not isinstance(following, Setup):
             stop = stop or str(following)
-            break
+            # Where refinement would end is soon enough: estimates of rounds hold whatever the handshake.
+            plain = work.judged(last)
+            if plain is None:
+                break
+            last = plain
+            shown.append(view_of(last))
+            continue
         usual = work.solve(following, last, "refined")
         if not tried and work.mesh_is_dear(last) and work.is_far(last, usual):
             tried = True
@@ -335,4 +401,5 @@ def adapt(
     goal = wanted.quantity
     norm = "H1 error [Å]" if wanted.energy_norm is None else "energy norm of the error [√eV]"
     label = f"estimated {norm}" if goal is None else f"estimated error of {goal.name}"
-    return Adapted(dataclasses.replace(last.setup, case=done), history, tuple(shown), label)
+    setup = dataclasses.replace(last.setup, case=done)
+    return Adapted(setup, last, history, tuple(shown), label, work.rejected)

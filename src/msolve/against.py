@@ -65,12 +65,14 @@ class FullModel:
         whole: The model, if it has been made before.
 
     Attributes:
+        case: The input.
+        kind: Of the estimate, ``"none"`` for none.
         whole: The model, once it has been made.
     """
 
     def __init__(self, setup: Setup, assembly: Assembly, whole: Assembly | None = None) -> None:
         self._setup, self._assembly, self.whole = setup, assembly, whole
-        case = setup.case
+        self.case = case = setup.case
         default = "none" if isinstance(case.potential, CalculatorPotential) else "hessian"
         self.kind = case.estimate.kind or default
 
@@ -108,6 +110,11 @@ class FullModel:
         obstacle = no_sample(self._assembly)
         return None if obstacle is None else f"{too_large}, and {obstacle}"
 
+    @property
+    def unestimated(self) -> str | None:
+        """Why there are no estimates, wanted or not; ``None`` where there are."""
+        return "estimate.kind is none" if self.kind == "none" else self.no_estimate
+
     @cached_property
     def _estimator(self) -> Estimator | Sampled:
         case = self._setup.case
@@ -121,18 +128,25 @@ class FullModel:
         """Places that estimates speak of, shape ``(n, 3)`` [Å]. Collective."""
         return self._estimator.X
 
-    def estimate(self, z: PETSc.Vec, t: float, solved: Solved) -> tuple[Estimate, Places] | None:
-        """Estimated error of a coupled solution, and of each place; ``None`` where there is none. Collective."""
-        if not self._setup.case.coupled or self.kind == "none" or self.no_estimate is not None:
+    def estimate(
+        self, z: PETSc.Vec, t: float, solved: Solved, *, rough: bool = False
+    ) -> tuple[Estimate, Places] | None:
+        """Estimated error of a coupled solution, and of each place; ``None`` where there is none. Collective.
+
+        A ``rough`` one is good enough to say what to refine, where all atoms are visited.
+        """
+        if not self._setup.case.coupled or self.unestimated is not None:
             return None
         deferred = self._setup.case.coupling.method == "bgfc_deferred"
-        numbers, places = self._estimator(
-            z,
-            t,
-            solved.residual_problem,
-            hessian=self.kind == "hessian",
-            minimised=solved.energy_problem if deferred else None,
-        )
+        estimator, hessian = self._estimator, self.kind == "hessian"
+        minimised = solved.energy_problem if deferred else None
+        problem = solved.residual_problem
+        if isinstance(estimator, Estimator):
+            numbers, places = estimator(
+                z, t, problem, hessian=hessian, rough=rough, minimised=minimised
+            )
+        else:
+            numbers, places = estimator(z, t, problem, hessian=hessian, minimised=minimised)
         law = law_error(self._assembly, z, t, solved.residual_problem)
         return dataclasses.replace(numbers, law=law), places
 

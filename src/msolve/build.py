@@ -30,9 +30,8 @@ from msolve.config import Potential as PotentialInput
 from msolve.continuum.energy import Material
 from msolve.crystal import OrientedCrystal
 from msolve.errors import CaseError
-from msolve.given import check_constants, potential_and_crystal
-from msolve.handshake.operator import FlankModel, load_flank_model
-from msolve.handshake.slab import Slab, layers_below, relax_slab
+from msolve.given import check_constants, learned_handshake, potential_and_crystal
+from msolve.handshake.slab import Slab, relax_slab
 from msolve.io.meshes import MeshData, Slit, ball_mesh, disc_mesh, size_warnings
 from msolve.loads import KField, Predictor, Together, Volterra, Zero
 from msolve.parallel import Pools, all_or_none
@@ -158,7 +157,7 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
             crack=crack,
             half_gap=cleavage.half_gap if cleavage is not None else 0.0,
             slab=slab if case.coupling.handshake.kind != "none" else None,
-            learned=_learned(case, crystal, slab),
+            learned=learned_handshake(case, crystal, slab),
             components=2 if case.crystal.structure == "triangular" else 3,
             gdim=given.gdim,
             voids=tuple(void.region(given.gdim) for void in case.defect.voids),
@@ -170,24 +169,6 @@ def set_up(case: Case, comm: MPI.Comm) -> Setup:
         _check_voids(body)
         check_reach(setup)
     return setup
-
-
-def _learned(case: Case, crystal: OrientedCrystal, slab: Slab | None) -> FlankModel | None:
-    """The learned handshake that a case asks for; refused where it belongs to another crack."""
-    file = case.coupling.handshake.model
-    if file is None or slab is None or not case.coupled:
-        return None
-    model = load_flank_model(case.path(file))
-    relaxation = layers_below(slab, model.depths.shape[1])[1]
-    wrong = model.fits(crystal.rotation, slab.half_gap, relaxation, case.mesh.degree)
-    if wrong is not None:
-        raise CaseError(
-            [
-                f"coupling.handshake.model = {file}: does not belong to this crack: {wrong}; "
-                "msolve train handshake makes one, kind: slab needs none"
-            ]
-        )
-    return model
 
 
 def _dislocations(case: Case, crystal: OrientedCrystal, C: Array) -> tuple[Volterra, ...]:

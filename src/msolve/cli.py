@@ -246,15 +246,15 @@ def _train(what: str, path: str, overrides: Sequence[str], comm: MPI.Intracomm) 
     with all_or_none(comm, "reading the input"):
         readers = {"law": load_law_training, "handshake": load_handshake_training}
         given = readers.get(what, load_training)(path, overrides)
-    if comm.size > 1:
+    if comm.size > 1 and not isinstance(given, HandshakeTraining):
         raise UnsupportedError(
-            f"msolve train works on one rank, started on {comm.size}; start it without mpirun"
+            f"msolve train {what} works on one rank, started on {comm.size}; start it without mpirun"
         )
     from msolve.train import train_handshake, train_law, train_potential
 
     _outlive_readers()
     if isinstance(given, HandshakeTraining):
-        train_handshake(given)
+        train_handshake(given, comm)
     elif isinstance(given, LawTraining):
         train_law(given)
     elif isinstance(given, Training):

@@ -30,6 +30,9 @@ BoolArray = npt.NDArray[np.bool_]
 SAME = 1e-6
 """Distance below which two reference positions are those of one atom [Å]."""
 
+SETTLED = 4
+"""Times that atoms are put back where a solution has them, as what they stand on moves with them."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -103,15 +106,25 @@ class Lifting:
         X: Reference positions of the atoms, the same on every rank, shape ``(n, 3)`` [Å].
         body: Those inside the body; the others never follow the mesh. Shape ``(n,)``, bool.
         inner: Their inner shifts, where the coupled model has some.
+        owned: Those that this rank interpolates, ascending; by default equal shares.
+
+    Attributes:
+        interpolation: From the mesh field to the atoms of this rank; empty rows for those that do not follow it.
 
     Note:
         Construction and calls are collective.
     """
 
     def __init__(
-        self, coupled: Assembly, X: Array, body: BoolArray, inner: InnerShifts | None
+        self,
+        coupled: Assembly,
+        X: Array,
+        body: BoolArray,
+        inner: InnerShifts | None,
+        owned: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self._coupled, self._X, self._inner = coupled, X, inner
+        self._rest: tuple[float, Array] | None = None  # of the last load, many states are asked for
         flanks = coupled.problem.placement.flanks
         self._flanks = None if flanks is None else flanks.lift(X)
         kinematics = coupled.problem.kinematics
@@ -123,34 +136,44 @@ class Lifting:
         self.twin = free[nearest[self.same]]
         follows = body.copy()
         follows[self.same] = False
-        self._owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
-        self._interpolation = interpolation_matrix(
-            space, X, self._owned, follows, kinematics.recovery
-        )
-        rows = np.diff(self._interpolation.getValuesCSR()[0])[::3] > 0
+        if owned is None:
+            owned = np.array_split(np.arange(len(X)), comm.size)[comm.rank]
+        self._owned = owned
+        self.interpolation = interpolation_matrix(space, X, owned, follows, kinematics.recovery)
+        rows = np.diff(self.interpolation.getValuesCSR()[0])[::3] > 0
         # Atoms between the mesh's outer polygon and the circle, and the rim: nothing but the load moves them.
-        self.held = np.concatenate(comm.allgather(rows))
+        self.held = np.zeros(len(X), dtype=bool)
+        for atoms in comm.allgather(owned[rows]):
+            self.held[atoms] = True
         self.beyond = ~self.held
         self.beyond[self.same] = False
 
     def __call__(self, z: PETSc.Vec, t: float) -> Array:
         """Positions in one state, the same on every rank, shape ``(n, 3)`` [Å]."""
-        problem, body, X = self._coupled.problem, self._coupled.body, self._X
+        problem = self._coupled.problem
         comm, space = problem.kinematics.unknowns.comm, problem.kinematics.space
         assert space is not None
-        relaxation = turned(body.relaxation(X), body.predictor, X, t)
-        y = X + relaxation + body.predictor.displacement(X, t)
-        v, moved = self._interpolation.createVecRight(), self._interpolation.createVecLeft()
+        if self._rest is None or self._rest[0] != t:
+            self._rest = t, self._at_rest(t)
+        y = self._rest[1].copy()
+        v, moved = self.interpolation.createVecRight(), self.interpolation.createVecLeft()
         v.array[:] = problem.snapshot(z, t).nodes[: space.n_owned_nodes, : space.block].ravel()
-        self._interpolation.mult(v, moved)
-        y += np.concatenate(comm.allgather(moved.array.reshape(-1, 3).copy()))
-        beyond = self.beyond
-        if body.far_field is not body.predictor:
-            y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
+        self.interpolation.mult(v, moved)
+        for atoms, change in comm.allgather((self._owned, moved.array.reshape(-1, 3).copy())):
+            y[atoms] += change
         y += self._shifts(z, t)
         if self._flanks is not None:
             y[self._flanks.atoms] += self._flanks.at(problem.flank_line(z, t))
         y[self.same] = problem.gather(z, t)[self.twin]
+        return y
+
+    def _at_rest(self, t: float) -> Array:
+        """Where the mesh's corrector moves the atoms from, and those beyond it stand, ``(n, 3)`` [Å]."""
+        body, X, beyond = self._coupled.body, self._X, self.beyond
+        relaxation = turned(body.relaxation(X), body.predictor, X, t)
+        y = X + relaxation + body.predictor.displacement(X, t)
+        if body.far_field is not body.predictor:
+            y[beyond] = X[beyond] + relaxation[beyond] + body.far_field.displacement(X[beyond], t)
         return y
 
     def _shifts(self, z: PETSc.Vec, t: float) -> Array:
@@ -231,7 +254,8 @@ def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> P
 
     Collective.
     """
-    out = unknowns_of(after, lift_to(before, z, t, after), t)
+    places = lift_to(before, z, t, after)
+    out = unknowns_of(after, places, t)
     problem, kinematics = after.problem, after.problem.kinematics
     space, comm = kinematics.space, kinematics.unknowns.comm
     assert space is not None
@@ -257,7 +281,22 @@ def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> P
     values = out.array.reshape(-1, c)
     values[blocks[chosen] - out.getOwnershipRange()[0] // c] = corrector[chosen, :c]
     out.array = values.ravel()
-    return out
+    return out if problem.placement.flanks is None else _settled(after, out, places, t)
+
+
+def _settled(after: Assembly, z: PETSc.Vec, places: Array, t: float) -> PETSc.Vec:
+    """Unknowns whose free atoms stand at ``places (n, 3)`` [Å], from such that forget what a learned handshake adds.
+
+    That follows the nodes on the flanks, and these the atoms beside them: where rounds of it draw near. Collective.
+    """
+    kept, least = z, float("inf")
+    for _ in range(SETTLED):
+        off = from_atoms(after, places - after.problem.gather(z, t))
+        if not off.norm() < least:
+            return kept
+        kept, least = z, off.norm()
+        z = z + off
+    return z
 
 
 def compare(

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""From sections of an input to a potential and the crystal that it holds at rest."""
+"""From sections of an input to a potential, the crystal that it holds at rest, and a handshake learned from it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +26,16 @@ from msolve.config import (
 from msolve.config import Potential as PotentialInput
 from msolve.crystal import Crystal, OrientedCrystal
 from msolve.errors import UNNAMED, CaseError, ConvergenceError, UnsupportedError
+from msolve.handshake.operator import FlankModel, load_flank_model
+from msolve.handshake.slab import Slab, layers_below
+from msolve.io.files import digest
 from msolve.potentials import Potential, load_potential
 from msolve.potentials.blackbox import BlackBox, examined, with_noise
 from msolve.potentials.loading import pick_device
 from msolve.potentials.rest import relaxed_lattice, softest_strain
 from msolve.units import GPA
+
+_log = logging.getLogger("msolve")
 
 SOFTEST, HARDEST = 0.01, 1500.0
 """Bulk moduli that a potential may give [GPa]; solid helium has 0.03, diamond 443."""
@@ -178,6 +184,41 @@ def given_potential(
     if isinstance(given, KimPotential):
         return kim_model(given.model, numbers)
     return lammps_pair_style(given.pair_style, given.pair_coeff, numbers, folder)
+
+
+def potential_sha256(case: Case) -> str | None:
+    """SHA-256 of the file of a case's potential, in hexadecimal; ``None`` for a potential without one."""
+    named = getattr(case.potential, "file", None)
+    path = None if named is None else case.path(named)
+    return digest(path) if path is not None and path.is_file() else None
+
+
+def learned_handshake(case: Case, crystal: OrientedCrystal, slab: Slab | None) -> FlankModel | None:
+    """The learned handshake that a case asks for, if it does.
+
+    Raises:
+        CaseError: It belongs to another crack. Where only the potential's file is another, a warning says so.
+    """
+    file = case.coupling.handshake.model
+    if file is None or slab is None or not case.coupled:
+        return None
+    model = load_flank_model(case.path(file))
+    relaxation = layers_below(slab, model.depths.shape[1])[1]
+    wrong = model.fits(crystal.rotation, slab.half_gap, relaxation, case.mesh.degree)
+    if wrong is not None:
+        raise CaseError(
+            [
+                f"coupling.handshake.model = {file}: does not belong to this crack: {wrong}; "
+                "msolve train handshake makes one, kind: slab needs none"
+            ]
+        )
+    trained, ours = model.card.get("potential_sha256"), potential_sha256(case)
+    if trained is not None and ours is not None and trained != ours:
+        _log.warning(
+            f"coupling.handshake.model = {file}: was trained with another file of a potential, whose surfaces relax as "
+            "those of this one do; errors and range told of it are of that file. msolve train handshake makes one"
+        )
+    return model
 
 
 def potential_beside(

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Whether a run keeps its learned handshake: only within what it was trained for, and where the estimate prefers it.
 
-Rejected means weights zero: the same unknowns with the slab handshake alone, solved again from where they are.
+Asked at every load step. Rejected means weights zero: the same unknowns with the slab handshake alone, solved again
+from where they are.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup
 from msolve.coupling import ClosureTerm, Term
+from msolve.errors import ConvergenceError
+from msolve.estimate import Estimate
 from msolve.handshake.closure import COUNTS, NAMES
 from msolve.handshake.operator import INVARIANTS
-from msolve.methods import Solved, solve
+from msolve.methods import solve
 from msolve.solvers import Settings
 
 Array = npt.NDArray[np.float64]
@@ -31,7 +34,7 @@ UNSEEN = 1e-4
 """Size of an invariant that training never met, below which it counts as rounding."""
 
 WORSE = 1.01
-"""Estimated error over that of the slab handshake, above which the learned one is rejected."""
+"""Estimated error over that of the slab handshake, in all or near the defect, above which the learned is rejected."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,13 @@ class Verdict:
 
     Attributes:
         kept: Whether the learned handshake stays.
-        reach: Largest invariant beyond the core over the largest in training.
+        reach: Largest invariant beyond the core over the largest in training; nan where nothing was solved yet.
         invariant: Which that is, and where.
         learned: Estimated error with it, H1 norm [Å]; ``None`` where it was not asked for.
-        slab: The same with the slab handshake.
+        slab: The same with the slab handshake; ``None`` also where that has no solution.
+        learned_tip: Part of ``learned`` near the defect [Å].
+        slab_tip: Part of ``slab`` near the defect [Å].
+        obstacle: Why the two cannot be compared, if so.
     """
 
     kept: bool
@@ -51,6 +57,9 @@ class Verdict:
     invariant: str
     learned: float | None = None
     slab: float | None = None
+    learned_tip: float | None = None
+    slab_tip: float | None = None
+    obstacle: str | None = None
 
     def told(self) -> dict[str, Any]:
         """For ``result.json``; an invariant that training never met is told as ``null``."""
@@ -59,15 +68,22 @@ class Verdict:
     def line(self) -> str:
         """One line for the log."""
         errors = ""
-        if self.learned is not None and self.slab is not None:
+        if self.slab is not None:
             errors = (
-                f"; estimated error {self.learned:.3g} Å with it, {self.slab:.3g} Å with the slab"
+                f"; estimated error {self.learned:.3g} Å with it, {self.slab:.3g} Å with the slab, "
+                f"near the defect {self.learned_tip:.2g} and {self.slab_tip:.2g} Å"
             )
+        elif self.obstacle is not None and self.kept:
+            errors = f"; not compared: {self.obstacle}"
         if self.kept:
             return f"learned handshake kept: at {self.reach:.2g} of its range ({self.invariant}){errors}"
-        return f"learned handshake rejected, {self._why()}{errors}; solved again with the slab handshake"
+        return f"learned handshake rejected, {self._why()}{errors}; the slab handshake takes over"
 
     def _why(self) -> str:
+        if self.obstacle is not None:
+            return (
+                f"it cannot be compared with the slab ({self.obstacle}; guard: range does without)"
+            )
         if self.reach > 1:
             times = (
                 f"{self.reach:.2g} times the largest" if np.isfinite(self.reach) else "never met"
@@ -84,35 +100,61 @@ class Rejected(Exception):
         self.verdict, self.finished = verdict, finished
 
 
+def beforehand(full: FullModel) -> Verdict | None:
+    """A rejection before anything is solved, where ``guard: estimate`` will have no estimate; else ``None``.
+
+    Args:
+        full: Beside a problem with a learned handshake.
+    """
+    why = full.unestimated
+    if why is None or full.case.coupling.handshake.guard == "range":
+        return None
+    return Verdict(False, float("nan"), "", obstacle=why)
+
+
 def judge(
     setup: Setup,
     assembly: Assembly,
     full: FullModel,
     z: PETSc.Vec,
     t: float,
-    solved: Solved,
+    estimated: Estimate | None,
     settings: Settings,
-    *,
-    first: bool,
 ) -> Verdict:
     """Decide on a solved load step. Collective.
 
-    The estimate is asked at the first one only, where the flanks are within the range of training and ``guard`` says
-    so; the slab handshake is then solved as well, from the same state.
+    Where the flanks are within the range of training and ``guard`` says so, the slab handshake is solved as well, from
+    the same state, and its estimate compared: of the whole error, and of that near the defect.
+
+    Args:
+        setup: What the case means.
+        assembly: The problem with the learned handshake.
+        full: The full model beside it.
+        z: Solution; not changed.
+        t: Load.
+        estimated: Its estimate; may be missing where ``guard`` does without.
+        settings: Of the solver.
     """
     reach, invariant = range_of(assembly, z, t)
-    if reach > 1 or not first or setup.case.coupling.handshake.guard == "range":
+    if reach > 1 or setup.case.coupling.handshake.guard == "range":
         return Verdict(reach <= 1, reach, invariant)
-    estimated = full.estimate(z, t, solved)
-    if estimated is None:
-        return Verdict(True, reach, invariant)
+    assert estimated is not None
+    found = Verdict(
+        True, reach, invariant, learned=estimated.total_h1, learned_tip=estimated.tip_h1
+    )
     plain_setup, plain = without(setup, assembly)
     other = z.copy()
-    again = solve(plain, setup.case, other, t, settings)
+    try:
+        again = solve(plain, setup.case, other, t, settings)
+    except ConvergenceError:
+        again = None
+    if again is None or not again.converged:
+        return replace(found, obstacle="the slab handshake has no solution near it")
     beside = FullModel(plain_setup, plain, full.whole).estimate(other, t, again)
     assert beside is not None
-    learned, slab = estimated[0].total_h1, beside[0].total_h1
-    return Verdict(learned <= WORSE * slab, reach, invariant, learned, slab)
+    slab = beside[0]
+    kept = estimated.total_h1 <= WORSE * slab.total_h1 and estimated.tip_h1 <= WORSE * slab.tip_h1
+    return replace(found, kept=kept, slab=slab.total_h1, slab_tip=slab.tip_h1)
 
 
 def range_of(assembly: Assembly, z: PETSc.Vec, t: float) -> tuple[float, str]:

@@ -117,7 +117,7 @@ class CoupledProblem:
         flanks = None
         if lift.flanks is not None:
             flanks = self._flank_state(lift.flanks, base[1] + nodes, t)
-            y[lift.flanks.atoms] += lift.flanks.at(flanks.line)
+            y[lift.flanks.atoms] += flanks.displacement
         if self.patch.needs_rebuild(y):
             self._renew_lists(z, t)
             return self.snapshot(z, t)

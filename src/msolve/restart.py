@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from msolve.config import Case, case_from_dict, load_case
 from msolve.errors import CaseError
 from msolve.io.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint
+from msolve.io.files import digest
 from msolve.io.meshes import MeshData
 from msolve.parallel import all_or_none
 
@@ -70,7 +70,7 @@ def fingerprints(case: Case, comm: MPI.Comm) -> dict[str, str]:
     found: dict[str, str] = {}
     with all_or_none(comm, "reading the files of the input"):
         if comm.rank == 0:
-            found = {key: _digest(path) for key, path in _named_files(case)}
+            found = {key: digest(path) for key, path in _named_files(case)}
     return dict(comm.bcast(found))
 
 
@@ -92,10 +92,10 @@ def _case(
 
 def _changed_files(case: Case, state: Checkpoint) -> Iterator[str]:
     now = dict(_named_files(case))
-    for key, digest in state.files.items():
+    for key, before in state.files.items():
         if key not in now:
             yield f"{key}: the file is gone that the run began with; put it back"
-        elif _digest(now[key]) != digest:
+        elif digest(now[key]) != before:
             yield f"{key}: {now[key]} is no longer the file that the run began with; put it back, or begin anew"
 
 
@@ -145,11 +145,6 @@ def _named_files(case: Case) -> Iterator[tuple[str, Path]]:
                 name = word.partition(":")[0]
                 if case.path(name).is_file():
                     yield (key if name == value else f"{key} {name}"), case.path(name)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reopened(state: Checkpoint) -> Checkpoint:

@@ -23,7 +23,7 @@ from msolve.certified import Certifier
 from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.config import Case
 from msolve.goals import Goals, check_quantities, told
-from msolve.guarded import Rejected, judge, without
+from msolve.guarded import Rejected, beforehand, judge, without
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
 from msolve.io.result import (
@@ -98,20 +98,30 @@ def run_case(
             case = setup.case
         with log.phase("mesh"):
             mesh = None
-            if case.coupled:
+            if adapted is not None:
+                mesh = adapted.last.mesh
+            elif case.coupled:
                 mesh = build_mesh(setup, comm) if state is None else state.mesh
         with log.phase("assembly"):
-            assembly = build(setup, mesh, comm)
+            assembly = build(setup, mesh, comm) if adapted is None else adapted.last.assembly
         finished = () if state is None else state.steps
         verdict = finished[-1].handshake if finished else None
-        if assembly.body.learned is not None and verdict is not None and not verdict["kept"]:
-            setup, assembly = without(setup, assembly)
+        if verdict is None and adapted is not None:
+            verdict = adapted.handshake
+        if assembly.body.learned is not None:
+            early = beforehand(FullModel(setup, assembly))
+            if early is not None and (verdict is None or verdict["kept"]):
+                log.say(early.line())
+                verdict = early.told()
+            if verdict is not None and not verdict["kept"]:
+                setup, assembly = without(setup, assembly)
         keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
-        z = (
-            assembly.problem.kinematics.unknowns.vector()
-            if state is None
-            else keeper.restore(state)
-        )
+        if state is not None:
+            z = keeper.restore(state)
+        elif adapted is not None and len(setup.loads) == 1:
+            z = adapted.last.z  # more loads lead to the last one on whatever branch they find
+        else:
+            z = assembly.problem.kinematics.unknowns.vector()
         interrupted_before(comm, stop)
         recorder = Recorder(
             setup, assembly, mesh, directory, None if state is None else len(finished)
@@ -120,6 +130,7 @@ def run_case(
             keeper.between_steps(finished, z)
         start = Start(z, finished, state is not None and state.iterations > 0, verdict)
         if adapted is not None:
+            start = dataclasses.replace(start, whole=adapted.last.full.whole)
             recorder.rounds(adapted.views, adapted.label)
         history = None if adapted is None else adapted.history
         try:
@@ -149,12 +160,14 @@ class Start:
         finished: Load steps that are done.
         inside: Whether ``z`` is an iterate of the next load step.
         verdict: What the guard last said of the learned handshake.
+        whole: The full atomistic model, if it has been made before.
     """
 
     z: PETSc.Vec
     finished: tuple[Step, ...]
     inside: bool
     verdict: Mapping[str, Any] | None = None
+    whole: Assembly | None = None
 
 
 def _solve_and_record(
@@ -190,7 +203,7 @@ def _solve_and_record(
                 write_result(case.output_directory / RESULT, result)
         return result
 
-    full = FullModel(setup, assembly)
+    full = FullModel(setup, assembly, start.whole)
     if case.coupled and full.kind != "none" and full.no_estimate is not None:
         log.say(f"errors are not estimated: {full.no_estimate}")
     goals = Goals(setup, assembly, full)
@@ -271,13 +284,6 @@ def _load_steps(
         with log.phase("solve"):
             follow_boundary(assembly.problem, z, before, t, setup.body.C, assembly.preconditioner)
             solved = solve(assembly, case, z, t, settings)
-        if assembly.body.learned is not None:
-            with log.phase("guard"):
-                found = judge(setup, assembly, full, z, t, solved, settings, first=verdict is None)
-            if not found.kept:
-                raise Rejected(found, steps)
-            verdict = found.told()
-            log.say(found.line())
         eigenvalue = None
         if case.solver.stability:
             keeper.hold(z)
@@ -285,6 +291,15 @@ def _load_steps(
                 solved, eigenvalue = stabilise(assembly, case, z, t, settings, solved)
         with log.phase("estimate"):
             estimated = full.estimate(z, t, solved)
+        if assembly.body.learned is not None:
+            keeper.hold(z)
+            numbers_of = None if estimated is None else estimated[0]
+            with log.phase("guard"):
+                found = judge(setup, assembly, full, z, t, numbers_of, settings)
+            if not found.kept:
+                raise Rejected(found, steps)
+            verdict = found.told()
+            log.say(found.line())
         certified = None
         if case.certificate is not None:
             with log.phase("certificate"):

@@ -293,3 +293,14 @@ def test_a_short_crack_takes_few_unknowns():
     rows = study("adaptive_micro_crack").study(quick=True)
     refined = [row for row in rows if row["family"] == "P1 refined"]
     assert min(row["relative"] for row in refined if row["unknowns"] <= 1000) < 0.026
+
+
+@pytest.mark.slow
+def test_errors_fall_as_fast_with_random_handshakes():
+    """Their size changes the constant, not the power (docs/handshake.md)."""
+    module = study("handshake_rates")
+    rows = module.study(70.0, (1.5, 3.0), (0.01,), (0,))
+    found = {row["handshake"]: row for row in module.rates(rows)}
+    assert found["random"]["rate"] < found["slab"]["rate"] + 0.1
+    assert found["trained"]["rate"] < found["slab"]["rate"]
+    assert found["random"]["worse"] > 1.5 > 1 > found["trained"]["worse"]

@@ -167,6 +167,7 @@ def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
         assert theirs == pytest.approx(ours, rel=1e-5), name
 
 
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("deck", "core", "error"),
     [
@@ -174,15 +175,15 @@ def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
         pytest.param("adaptive_crack", "5 angstrom", "0.02 angstrom", marks=pytest.mark.slow),
     ],
 )
-def test_refinement_decides_the_same_on_two_ranks(deck, core, error, tmp_path):
+def test_refinement_decides_the_same_on_several_ranks(deck, core, error, ranks, tmp_path):
     changes = {
         "adaptivity.total_h1": error,
         "regions.core_radius": core,
         "solver.stability": "false",
         "compare.atomistic": "false",
     }
-    one, two = (run(n, tmp_path / str(n), deck, **changes)[0] for n in (1, 2))
-    rounds = [result["adaptivity"]["rounds"] for result in (one, two)]
+    one, more = (run(n, tmp_path / str(n), deck, **changes)[0] for n in (1, ranks))
+    rounds = [result["adaptivity"]["rounds"] for result in (one, more)]
     assert len(rounds[0]) > 1
     for ours, theirs in zip(*rounds, strict=True):
         for key in ("how", "unknowns", "evaluated_atoms", "cores", "degree"):
@@ -372,7 +373,8 @@ def test_a_learned_handshake_gives_the_same_on_several_ranks(ranks, tmp_path):
     assert reach[1] == pytest.approx(reach[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("ranks", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
+@pytest.mark.slow  # as a function of one state it is compared in test_handshake_ranks.py
+@pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_a_strain_gradient_energy_gives_the_same_on_several_ranks(ranks, tmp_path):
     model = load_flank_model(DECKS / "potentials/w_handshake/w_handshake.pt")
     weights = 1e-3 * np.random.default_rng(0).normal(size=(2, 4, BENDS, BENDS))

@@ -216,6 +216,19 @@ def test_a_run_refines_itself_to_an_energy_norm_and_tells_each_round(tmp_path):
     assert told.count("part of the error") == len(rows) + 1  # a table a round, and of the load step
 
 
+def test_only_the_last_round_is_solved_and_estimated_to_the_end(tmp_path):
+    wanted = {"total_h1": "0.0005 angstrom", "quadratic": False}
+    result = run_case(given(tmp_path, adaptivity=wanted), MPI.COMM_WORLD)
+    rounds = result.adaptivity["rounds"]
+    assert [row["rough"] for row in rounds] == [True] * (len(rounds) - 1) + [False]
+    assert all((row["contraction"] is None) == row["rough"] for row in rounds)
+    # The run has nothing left to do, and its own estimate is that of the last round.
+    step = result.steps[-1]
+    assert step.converged and step.iterations == 0
+    assert step.estimate["total_h1"] == pytest.approx(rounds[-1]["total_h1"], rel=1e-6)
+    assert result.comparison.total_h1 == pytest.approx(rounds[-1]["total_h1"], rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("limit", "why"), [({"rounds": 2}, "rounds"), ({"atoms": 10}, "adaptivity.atoms")]
 )

@@ -12,8 +12,6 @@ import bodies
 from msolve.coupling import ClosureTerm
 from msolve.guarded import classical
 from msolve.handshake.closure import (
-    BENDS,
-    ClosureModel,
     ClosureSites,
     across,
     columns_lattice,
@@ -25,13 +23,6 @@ from msolve.handshake.slab import layers_below
 SIZES = (0.01, 0.1, 1.0)
 """Weights [eV] at the largest second differences."""
 
-LIMIT = np.array([0.03, 0.06, 0.03, *np.full(BENDS, 0.1)])
-
-
-def closure_of(basis, size, seed=0, n_terms=10, limit=LIMIT):
-    weights = size * np.random.default_rng(seed).normal(size=(2, n_terms, BENDS, BENDS))
-    return ClosureModel(basis, weights + np.swapaxes(weights, 2, 3), limit)
-
 
 def patch_of(size, n=7):
     """Sites of a piece of an oblique lattice, and their places at rest."""
@@ -42,7 +33,7 @@ def patch_of(size, n=7):
     points = points[(points >= 0).all(axis=1)]
     rng = np.random.default_rng(3)
     factor, side = rng.uniform(0.2, 1.0, len(points)), rng.integers(0, 2, len(points))
-    return ClosureSites(closure_of(basis, size), points, X[points, 2], factor, side), X
+    return ClosureSites(bodies.random_closure(basis, size), points, X[points, 2], factor, side), X
 
 
 def bent(X, seed=4):
@@ -111,9 +102,8 @@ def cracked(size):
     operators = {1: FlankOperator(4, 0, np.ones(5)).requires_grad_(False)}
     model = FlankModel(operators, body.crystal.rotation, body.half_gap, depths, relaxation, {})
     if size is not None:
-        X = body.crystal.sites(None, [(-20.0, 20.0)] * 2, body.origin).positions[:, :2]
-        columns = np.unique(X.round(6), axis=0)
-        model = replace(model, closures={1: closure_of(columns_lattice(columns), size)})
+        closure = bodies.random_closure(bodies.columns_basis(body), size)
+        model = replace(model, closures={1: closure})
     body = replace(body, learned=model)
     return body, bodies.coupled(body, 8.0, 8.0, mesh="matching", degree=1)
 
@@ -158,8 +148,9 @@ def test_gradient_of_the_coupled_energy_is_its_derivative(size):
     assert found == pytest.approx(slope, rel=1e-5)
 
 
-def test_blended_forces_have_their_own_derivative():
-    body, assembly = cracked(1.0)
+@pytest.mark.parametrize("size", SIZES)
+def test_blended_forces_have_their_own_derivative(size):
+    body, assembly = cracked(size)
     problem = assembly.problem.with_terms(assembly.force_terms)
     t, z, way = load(body), state(assembly), state(assembly, 2, 1.0)
     product, ends, h = z.duplicate(), [], 1e-5
@@ -194,5 +185,5 @@ def test_a_model_remembers_its_energy(tmp_path):
     model.save(tmp_path / "one.pt")
     found = load_flank_model(tmp_path / "one.pt").closures[1]
     assert found.weights == pytest.approx(model.closures[1].weights)
-    assert found.limit == pytest.approx(LIMIT)
+    assert found.limit == pytest.approx(bodies.CLOSURE_LIMIT)
     assert found.basis == pytest.approx(model.closures[1].basis)

@@ -9,7 +9,7 @@ from scipy import linalg, sparse
 import bodies
 from msolve.assemble import full_atomistic
 from msolve.certificate.modes import bond_laplacian, loose_bonds, springs_matrix
-from msolve.compare import compare, lift_to, unknowns_of
+from msolve.compare import Lifting, compare, lift_to, unknowns_of
 from msolve.estimate import Estimator
 from msolve.estimate.bounds import least_eigenvalue, two_sided
 from msolve.estimate.exhaustive import space_in_full
@@ -106,7 +106,9 @@ def test_norms_are_those_of_dense_matrices(case):
     exact = np.sqrt(r.array @ step)
     assert exact * 0.999 < found.energy_norm < exact * (1 + 1e-10)
     # The split is the projection on the coupled space, orthogonal in elasticity.
-    P = matrix(space_in_full(coupled, full))
+    owned = full.problem.kinematics.owned_atoms
+    lifting = Lifting(coupled, full.X, full.free, full.problem.placement.inner, owned)
+    P = matrix(space_in_full(coupled, full, lifting))
     inside = P @ linalg.lstsq(P.T @ K @ P, P.T @ K @ step)[0]
     part, rest = np.sqrt(inside @ K @ inside), np.sqrt((step - inside) @ K @ (step - inside))
     assert found.coupling == pytest.approx(part, rel=0.02)
@@ -168,6 +170,15 @@ def test_elasticity_alone_asks_for_no_products(case):
     sharp, _ = estimate(case)
     assert found.elasticity_norm == sharp.elasticity_norm
     assert 0.3 < found.total_h1 / sharp.total_h1 < 3 and np.isfinite(d).all()
+
+
+def test_a_rough_estimate_is_nearly_the_same_for_fewer_products(case):
+    sharp, (_, _, parts) = estimate(case)
+    rough, (_, _, roughly) = estimate(case, rough=True)
+    assert rough.kind == "hessian" and rough.contraction is None
+    assert 0 < rough.products < sharp.products
+    assert rough.total_h1 == pytest.approx(sharp.total_h1, rel=0.05)
+    assert roughly.sum(axis=0) == pytest.approx(parts.sum(axis=0), rel=0.2)
 
 
 def test_a_state_with_a_negative_direction_falls_back_to_elasticity(case):

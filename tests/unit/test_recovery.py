@@ -102,3 +102,11 @@ def test_too_few_vertices_are_left_alone():
     nodal = a_field(space.nodes(), 2)
     plain = space.locate(X)
     assert (weights * nodal[nodes]).sum() == pytest.approx((plain[2] * nodal[plain[1]]).sum())
+
+
+@pytest.mark.parametrize("gdim", [2, 3])
+def test_a_rank_without_points_gets_nothing(gdim):
+    """As where a refined problem starts from the same mesh: no atom of the next is carried by the one before."""
+    space, none = a_space(gdim), np.zeros((0, 3))
+    for found in (recovered(space, none), recovered_gradients(space, none)):
+        assert all(len(part) == 0 for part in found)

@@ -12,11 +12,14 @@ import pytest
 
 import bodies
 from msolve.assemble import full_atomistic
+from msolve.build import build, build_mesh, set_up
 from msolve.cli import main
 from msolve.compare import lift_to, on_atoms, unknowns_of
+from msolve.config import load_case
 from msolve.estimate import Estimator, Sampled, no_sample, tiles
 from msolve.estimate.clusters import Clusters
 from msolve.estimate.enriched import Enriched
+from msolve.methods import solve
 from msolve.regions import Ball, Regions
 from msolve.solvers import Settings, find_root, minimise
 
@@ -141,6 +144,21 @@ def test_sums_over_a_sample_are_right_on_average_and_know_their_error(listed):
     assert 0.8 < np.sqrt(np.mean(errors)) / spread < 1.4
     every = tiles.draw(stratum, guess[some], listed, rng)
     assert every.total(values[some])[0] == pytest.approx(400 / listed * values[some].sum())
+
+
+@pytest.mark.slow
+def test_a_learned_handshake_can_be_sampled():
+    """Tiles are in the state that it makes; the richer problem, whose elements are others, does without."""
+    case = load_case(DECKS / "crack_handshake.yaml", ["domain.radius=120 angstrom"])
+    setup = set_up(case, MPI.COMM_SELF)
+    assembly = build(setup, build_mesh(setup, MPI.COMM_SELF), MPI.COMM_SELF)
+    z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[0]
+    solved = solve(assembly, case, z, t, Settings(tolerance=1e-5))
+    given = (z, t, solved.residual_problem)
+    whole, _ = Estimator(assembly, full_atomistic(MPI.COMM_SELF, setup.body), **WIDTHS)(*given)
+    sample, _ = Sampled(assembly, **WIDTHS, tiles=32)(*given)
+    assert sample.total_h1 == pytest.approx(whole.total_h1, rel=0.1)
+    assert sample.energy_norm == pytest.approx(whole.energy_norm, rel=0.3)
 
 
 def test_what_cannot_be_sampled_is_told():

@@ -85,7 +85,10 @@ def test_a_fixed_point_of_corrections_solves_the_blended_forces(vacancy):
         vacancy.problem, terms, z, 1.0, vacancy.preconditioner, settings, corrections=12
     )
     assert residuals[-1] <= 1e-7 < residuals[0]
-    assert len(reports) == len(residuals) < 13
+    assert len(residuals) <= len(reports) < 13
+    # While another dead load is to follow, a minimisation ends about where that will find it wrong.
+    assert reports[0].residual > 1e-5 and reports[0].converged
+    assert reports[-1].residual <= 1e-7
     force, gradient = z.duplicate(), z.duplicate()
     blended_force = vacancy.problem.with_terms(terms)
     blended_force.evaluate(z, 1.0, force)

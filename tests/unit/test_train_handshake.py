@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 
 import bodies
+from msolve.build import set_up
 from msolve.config import load_case, load_handshake_training
 from msolve.errors import CaseError
+from msolve.given import learned_handshake
+from msolve.guarded import Verdict
 from msolve.handshake.operator import load_flank_model
 from msolve.run import run_case
 from msolve.train import train_handshake
 from msolve.train.flanks import Bench, solved_crack, strained_slabs, under
+from msolve.train.specimens import drawn
 
 DECKS = Path(__file__).parents[2] / "solver_configs"
 MODEL = DECKS / "potentials/w_handshake/w_handshake.pt"
@@ -42,31 +46,6 @@ def slab(folder, *changes):
     return learned(folder, "coupling.handshake={kind: slab, lift: quadratic}", *changes)
 
 
-def test_training_on_few_cracks_finds_most_of_the_residual(tmp_path):
-    recipe = tmp_path / "small.yaml"
-    recipe.write_text(
-        f"deck: {DECKS}/crack_eam.yaml\n"
-        "specimens: {count: 4, radius: 48 angstrom, K: [1.0, 1.1], shear: 0.05}\n"
-        "operator: {layers: 3, hidden: 2, degrees: [1], iterations: 60, closure: linear}\n"
-    )
-    given = load_handshake_training(recipe, [f"output.directory={tmp_path / 'out'}"])
-    folder = train_handshake(given)
-    report = json.loads((folder / "report.json").read_text())
-    assert report["residual"]["1"]["validation"] < 0.3
-    assert report["closure"]["1"]["validation"] < 1
-    assert (folder / "residuals.png").stat().st_size > 10_000
-    model = load_flank_model(folder / "small.pt")
-    assert model.depths.shape == (2, 3) and sorted(model.operators) == [1] == sorted(model.closures)
-    # The same command goes on with the specimens that are there, and finds the same.
-    files = sorted((folder / "specimens").glob("*.npz"))
-    before = [file.stat().st_mtime_ns for file in files]
-    assert len(files) == 4
-    train_handshake(given)
-    assert [file.stat().st_mtime_ns for file in files] == before
-    again = json.loads((folder / "report.json").read_text())
-    assert again["residual"] == report["residual"]
-
-
 def test_unlayered_flanks_are_in_balance_in_the_bench():
     """Nothing is out of balance in a body at rest under a slab's relaxation: no load, no force, no invariants."""
     body = under(bodies.cracked(bodies.eam4(), 48.0), 0.0)
@@ -89,15 +68,11 @@ def test_strained_slabs_are_linear_at_first_and_mirrored():
 
 
 def test_the_shipped_model_halves_the_error(tmp_path):
-    with_it = learned(tmp_path / "learned")
-    without = slab(tmp_path / "slab")
-    step = with_it["steps"][0]
-    assert step["handshake"]["kept"] and step["handshake"]["reach"] < 1
-    errors = [result["comparison"]["total_h1"] for result in (with_it, without)]
-    assert errors[0] < 0.67 * errors[1]
-    # What the guard compared is what they are.
-    assert step["handshake"]["learned"] == pytest.approx(errors[0], rel=0.1)
-    assert step["handshake"]["slab"] == pytest.approx(errors[1], rel=0.1)
+    result = learned(tmp_path / "learned")
+    verdict, error = result["steps"][0]["handshake"], result["comparison"]["total_h1"]
+    assert verdict["kept"] and verdict["reach"] < 1
+    assert error < 0.67 * verdict["slab"]
+    assert verdict["learned"] == pytest.approx(error, rel=0.1)
 
 
 def test_beyond_its_training_the_slab_takes_over(tmp_path):
@@ -130,6 +105,52 @@ def test_a_bad_model_is_rejected_by_the_estimate(tmp_path):
     )
     taken = learned(tmp_path / "taken", *changes, "coupling.handshake.guard=range")
     assert taken["comparison"]["total_h1"] > 1.5 * expected["comparison"]["total_h1"]
+    # Where nothing can be compared, nothing is believed that the user does not ask for.
+    alone = learned(tmp_path / "alone", "estimate.kind=none", "compare.atomistic=false")
+    verdict = alone["steps"][0]["handshake"]
+    assert not verdict["kept"] and verdict["reach"] is None
+    assert verdict["obstacle"] == "estimate.kind is none"
+    assert alone["steps"][0]["energy"] == pytest.approx(expected["steps"][0]["energy"], rel=1e-6)
+
+
+def test_each_load_step_is_judged_in_all_and_near_the_tip(tmp_path):
+    """Below K_G a small core gains in all and loses at the tip; what the slab was said to have it has."""
+    changes = ["regions.core_radius=8.25 angstrom", "load.K=[1.05 K_G, 0.95 K_G]"]
+    found = learned(tmp_path / "learned", *changes)
+    first, second = (step["handshake"] for step in found["steps"])
+    assert first["kept"] and first["learned_tip"] < first["slab_tip"]
+    assert not second["kept"] and second["reach"] < 1
+    assert second["learned"] < second["slab"] and second["learned_tip"] > 1.01 * second["slab_tip"]
+    for ours, theirs in (("total_h1", "slab"), ("tip_h1", "slab_tip")):
+        assert found["comparison"][ours] == pytest.approx(second[theirs], rel=0.1)
+
+
+@pytest.mark.slow
+def test_refinement_asks_the_guard_where_it_would_end(tmp_path):
+    changes = [
+        "regions.core_radius=8.25 angstrom",
+        "load.K=0.95 K_G",
+        "adaptivity.total_h1=1 angstrom",
+    ]
+    result = learned(tmp_path / "refined", *changes)
+    assert [row["how"] for row in result["adaptivity"]["rounds"]] == ["start", "slab handshake"]
+    verdict = result["steps"][0]["handshake"]
+    assert not verdict["kept"] and verdict["learned_tip"] > 1.01 * verdict["slab_tip"]
+    estimate = result["steps"][0]["estimate"]
+    assert estimate["total_h1"] == pytest.approx(verdict["slab"], rel=0.01)
+
+
+def test_what_the_guard_says():
+    found = Verdict(True, 0.5, "the flanks' k1", learned=0.01, learned_tip=0.002)
+    assert found.line() == "learned handshake kept: at 0.5 of its range (the flanks' k1)"
+    alone = replace(found, obstacle="the slab handshake has no solution near it")
+    assert alone.line().endswith("; not compared: the slab handshake has no solution near it")
+    worse = replace(found, kept=False, slab=0.02, slab_tip=0.001)
+    assert "the estimate does not prefer it; estimated error 0.01 Å with it, 0.02 Å" in worse.line()
+    unseen = Verdict(False, float("inf"), "the flanks' E13")
+    assert "E13 is never met in its training" in unseen.line() and unseen.told()["reach"] is None
+    blind = Verdict(False, float("nan"), "", obstacle="estimate.kind is none")
+    assert "cannot be compared with the slab (estimate.kind is none; guard: range" in blind.line()
 
 
 def test_models_of_other_cracks_are_refused(tmp_path):
@@ -138,6 +159,28 @@ def test_models_of_other_cracks_are_refused(tmp_path):
         learned(tmp_path, turned)
     with pytest.raises(CaseError, match=r"potentials/w_linear.*|apart|relax otherwise"):
         learned(tmp_path, "potential={kind: linear, file: potentials/w_linear/w_linear.linear}")
+
+
+def test_specimens_and_models_know_the_file_of_their_potential(tmp_path, caplog):
+    """Another file with the same numbers: other specimens, and a warning."""
+    text = (DECKS / "potentials/w_eam4.eam.fs").read_text()
+    (tmp_path / "other.eam.fs").write_text("another comment" + text[text.index("\n") :])
+    recipe = tmp_path / "few.yaml"
+    recipe.write_text(f"deck: {DECKS}/crack_eam.yaml\nspecimens: {{count: 3}}\n")
+    given = load_handshake_training(recipe, [f"output.directory={tmp_path / 'out'}"])
+    same = load_case(DECKS / "crack_handshake.yaml", SMALL)
+    other = load_case(
+        DECKS / "crack_handshake.yaml", [*SMALL, f"potential.file={tmp_path / 'other.eam.fs'}"]
+    )
+    setup = set_up(same, MPI.COMM_SELF)
+    names = [
+        {one.file.name for one in drawn(given, replace(setup, case=case))} for case in (same, other)
+    ]
+    assert len(names[0]) == len(names[1]) == 3 and not names[0] & names[1]
+    for case, warned in ((same, False), (other, True)):
+        caplog.clear()
+        assert learned_handshake(case, setup.body.crystal, setup.body.slab) is not None
+        assert ("another file of a potential" in caplog.text) is warned
 
 
 def test_a_deck_without_a_crack_is_refused(tmp_path):

@@ -183,8 +183,8 @@ class Handshake(Section):
     guard: Literal["estimate", "range"] = Field(
         default="estimate",
         description="What may reject a learned handshake, so that the run goes on with the slab: `range`, flanks "
-        "strained or bent more than in training; `estimate`, at the first load step also an estimated error above "
-        "that of the slab, which is solved as well.",
+        "strained or bent more than in training; `estimate`, also an estimated error above that of the slab, in all "
+        "or near the defect, which is solved as well at each load step; and that there are no estimates.",
     )
 
     @field_validator("model")
@@ -258,7 +258,7 @@ class Estimate(Section):
         description="Atoms of the body above which a sample of them is visited: all near the cores, and some `tiles`.",
     )
     tiles: PositiveCount = Field(
-        default=64,
+        default=32,
         description="About how many tiles of a sample to visit, each three or four neighbours' distances wide. "
         "The standard error falls with its root.",
     )

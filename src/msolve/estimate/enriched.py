@@ -4,8 +4,9 @@
 
 Near the core (core, blending zone, two layers, and as far as the mesh is about as fine as the lattice) every atom is an
 unknown with its own force. Outside, the elements are of one degree more, on the same mesh, and forces are those of
-the Cauchy-Born law; the two are blended as forces are. What the space holds of the error is found by one solve, and
-costs as much as the coupled model, however many atoms its body has.
+the Cauchy-Born law; the two are blended as forces are. What the space holds of the error is found by one solve, with
+the potential's second derivatives for the atoms and linear elasticity for the elements: strains are small out there,
+and tangents of the law at all their points would cost more than everything else. None of it grows with the body.
 
 References:
     R. E. Bank and R. K. Smith, SIAM J. Numer. Anal. 30, 921 (1993): hierarchical bases and saturation.
@@ -13,6 +14,7 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from mpi4py import MPI
@@ -24,10 +26,14 @@ from scipy import spatial
 
 from msolve.assemble import Assembly, couple
 from msolve.compare import SAME, Lifting
+from msolve.coupling import SiteTerm
 from msolve.errors import UnsupportedError
 from msolve.kinematics import block_matrix, interpolation_matrix
 from msolve.potentials import ForceModel
+from msolve.problem import CoupledProblem
 from msolve.regions import Grown, Regions
+from msolve.solvers import Counted, Product
+from msolve.solvers.lattice import lattice_stiffness
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -35,7 +41,7 @@ BoolArray = npt.NDArray[np.bool_]
 LAYERS = 2.0
 """Least width of the exact zone beyond the blend, in distances of neighbours."""
 
-AS_FINE = 4.0
+AS_FINE = 3.0
 """Longest edge, in distances of neighbours, of cells that the exact zone covers."""
 
 SEAM = 2.0
@@ -51,8 +57,6 @@ def no_sample(coupled: Assembly) -> str | None:
         return "a sample of them needs linear elements: mesh.degree = 1 or a larger estimate.largest would do"
     if isinstance(body.model, ForceModel):
         return "a sample of them needs site energies: a larger estimate.largest would do"
-    if body.learned is not None:
-        return "a sample of them needs coupling.handshake.kind = slab: a larger estimate.largest would do"
     if body.crystal.crystal.n_basis > 1:
         return "a sample of them needs one atom per cell of the crystal: a larger estimate.largest would do"
     near = body.crystal.nearest_neighbour_distance
@@ -68,6 +72,35 @@ def _grown(coupled: Assembly, width: float) -> Regions:
     assert coupled.regions is not None
     seam = SEAM * coupled.body.crystal.nearest_neighbour_distance
     return Regions(tuple(Grown(core, width) for core in coupled.regions.cores), seam)
+
+
+class Hybrid(Counted):
+    """Second derivatives that are some terms' own, and a constant matrix for all else.
+
+    Args:
+        problem: The problem under these terms.
+        t: Load parameter.
+        rest: The matrix.
+    """
+
+    def __init__(self, problem: CoupledProblem, t: float, rest: PETSc.Mat) -> None:
+        super().__init__(problem, t)
+        self.rest = rest
+
+    def linearised(self, z: PETSc.Vec) -> Product:
+        """Products with both at ``z``."""
+        product = _Sum(self)
+        product.move(z)
+        return product
+
+
+class _Sum(Product):
+    owner: Hybrid
+
+    def mult(self, mat: PETSc.Mat, v: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Product for PETSc."""
+        super().mult(mat, v, out)
+        self.owner.rest.multAdd(v, out, out)
 
 
 class Enriched:
@@ -105,7 +138,9 @@ class Enriched:
         if grown.check_fits(body.shape, 2 * body.margin):
             grown = _grown(coupled, regions.blend + LAYERS * near)
         self.regions = grown
-        self.rich = couple(self._comm, body, grown, mesh, degree=2, prefix="msolve_rich_")
+        # Elements of another degree have another learned handshake; forces on tiles are those of the one in use.
+        plain = replace(body, learned=None)
+        self.rich = couple(self._comm, plain, grown, mesh, degree=2, prefix="msolve_rich_")
         inside = body.shape.distance(self.rich.X) < 0
         inner = self.rich.problem.placement.inner
         self._lifting = Lifting(coupled, self.rich.X, inside, inner)
@@ -186,6 +221,22 @@ class Enriched:
         first = int(self._comm.exscan(n) or 0)
         kept = block_matrix(self._comm, rows, first + rows, np.ones(n), n, n, components, 3)
         return kept.matMult(places)
+
+    def hessian(self, t: float) -> Hybrid:
+        """The potential's second derivatives for the atoms, blended, and elasticity for the elements."""
+        problem = self.rich.problem
+        term = SiteTerm(problem.patch, 1.0 - self.rich.beta)
+        return Hybrid(problem.with_terms((term,)), t, self._of_elements)
+
+    @cached_property
+    def _of_elements(self) -> PETSc.Mat:
+        """Elasticity without that between the atoms."""
+        rich, body = self.rich, self.coupled.body
+        kinematics, weight = rich.problem.kinematics, 1.0 - rich.beta
+        K = lattice_stiffness(rich.problem, body.crystal, body.C, weight, body.gdim, body.slits)
+        out = rich.preconditioner.matrix.copy()
+        out.axpy(-1.0, K.ptap(kinematics.atoms), PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)
+        return out
 
     def displacement(self, step: PETSc.Vec) -> tuple[Array, Array]:
         """A change of the richer unknowns as that of all its atoms, the same on every rank, and of its local nodes.

@@ -34,7 +34,7 @@ from msolve.estimate.bounds import least_eigenvalue, two_sided
 from msolve.estimate.numbers import Estimate, Places
 from msolve.estimate.truncation import truncation
 from msolve.handshake.shifts import CarriedShifts, InnerShifts
-from msolve.kinematics import block_matrix, interpolation_matrix, petsc_matrix
+from msolve.kinematics import block_matrix, petsc_matrix
 from msolve.problem import CoupledProblem
 from msolve.solvers import Apply, Counted, Preconditioner, own_errors
 
@@ -43,11 +43,17 @@ Array = npt.NDArray[np.float64]
 FORCING = 1e-2
 """Relative residual at which the Newton step is good enough for an estimate."""
 
+ROUGH = 0.1
+"""The same where the estimate only shows what to refine: within some 3 % of the other."""
+
 MOST_PRODUCTS = 60
 """Hessian products for one step at most."""
 
 SPLIT = 2e-8
 """Relative residual of the projection on the coupled space: its norms are then known to more than eight digits."""
+
+ROUGH_SPLIT = 1e-4
+"""The same where the estimate only shows what to refine."""
 
 MOST_SPLIT = 300
 """Products of a projection in the plane at most. In space it takes thousands, and ends at ``MOST_PRODUCTS``."""
@@ -76,9 +82,10 @@ class Estimator:
         self._coupled, self._full, self.X = coupled, full, full.X
         self._norms = Norms.of(full, rim=rim, tip_radius=tip_radius)
         inner = full.problem.placement.inner
-        self._lifting = Lifting(coupled, full.X, full.free, inner)
-        self._space = space_in_full(coupled, full)
-        self._stiffness = full.preconditioner.matrix.ptap(self._space)
+        owned = full.problem.kinematics.owned_atoms
+        self._lifting = Lifting(coupled, full.X, full.free, inner, owned)
+        self._space = space_in_full(coupled, full, self._lifting)
+        self._stiffness = seen_through(full.preconditioner.matrix, self._space)
 
     def __call__(
         self,
@@ -87,6 +94,7 @@ class Estimator:
         solved: CoupledProblem,
         *,
         hessian: bool = True,
+        rough: bool = False,
         minimised: CoupledProblem | None = None,
     ) -> tuple[Estimate, Places]:
         """Estimate the error of a solution.
@@ -96,6 +104,7 @@ class Estimator:
             t: Load parameter.
             solved: The problem whose residual the solver made small.
             hessian: Whether to use the Hessian of the full model.
+            rough: Whether a few products with it will do, and nobody asks what another step would leave.
             minimised: Where a dead load was renewed until it changed no more, the energy with its last one.
 
         Returns:
@@ -108,19 +117,20 @@ class Estimator:
         full.preconditioner.solve(r, step)
         elastic = float(np.sqrt(max(r.dot(step), 0.0)))
         bounds = self._bounds(r, step, elastic)
-        newton = self._newton(w, t, r) if hessian else None
+        newton = self._newton(w, t, r, ROUGH if rough else FORCING) if hessian else None
         if newton is not None:
             step = newton.step
         work = float(r.dot(step))
         base = full.problem.gather(w, t)
         d = full.problem.gather(w + step, t) - base
-        parts = split(K, self._space, self._stiffness, self._coupled, step)
+        close = ROUGH_SPLIT if rough else SPLIT
+        parts = split(K, self._space, self._stiffness, self._coupled, step, close)
         held = on_atoms(full, parts.inside)
         squares = np.column_stack([self._norms.each(held), self._norms.each(d - held)])
         algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
         beyond, beyond_kind = truncation(self._coupled, z, t)
         contraction = None
-        if newton is not None:
+        if newton is not None and not rough:
             contraction = self._left(w, t, step) / max(elastic, 1e-300)
         numbers = Estimate(
             kind="elasticity" if newton is None else "hessian",
@@ -156,8 +166,8 @@ class Estimator:
             return None
         return two_sided(self._full.preconditioner.matrix, r, step, self._least)
 
-    def _newton(self, w: PETSc.Vec, t: float, r: PETSc.Vec) -> NewtonStep | None:
-        return newton_step(Counted(self._full.problem, t), w, r, self._full.preconditioner, FORCING)
+    def _newton(self, w: PETSc.Vec, t: float, r: PETSc.Vec, forcing: float) -> NewtonStep | None:
+        return newton_step(Counted(self._full.problem, t), w, r, self._full.preconditioner, forcing)
 
     def _left(self, w: PETSc.Vec, t: float, step: PETSc.Vec) -> float:
         """Dual norm in elasticity of the forces in the corrected state [√eV]; inf where it has no energy."""
@@ -237,7 +247,12 @@ class Split(NamedTuple):
 
 
 def split(
-    K: PETSc.Mat, P: PETSc.Mat, stiffness: PETSc.Mat, coupled: Assembly, step: PETSc.Vec
+    K: PETSc.Mat,
+    P: PETSc.Mat,
+    stiffness: PETSc.Mat,
+    coupled: Assembly,
+    step: PETSc.Vec,
+    forcing: float,
 ) -> Split:
     """A step's projection on the coupled space, orthogonal in elasticity. Collective.
 
@@ -247,13 +262,14 @@ def split(
         stiffness: Pᵀ K P.
         coupled: The coupled problem.
         step: The step.
+        forcing: Residual over that of the start at which to stop.
     """
     force, pull = step.duplicate(), P.createVecRight()
     K.mult(step, force)
     P.multTranspose(force, pull)
-    ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), SPLIT)
+    ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), forcing)
     if coupled.body.gdim == 2:
-        ksp.setTolerances(rtol=SPLIT, max_it=MOST_SPLIT)
+        ksp.setTolerances(rtol=forcing, max_it=MOST_SPLIT)
     inside = pull.duplicate()
     ksp.solve(pull, inside)
     part = max(float(pull.dot(inside)), 0.0)
@@ -301,21 +317,39 @@ def conjugate_gradients(A: PETSc.Mat, preconditioner: Apply, rtol: float) -> PET
     return ksp
 
 
-def space_in_full(coupled: Assembly, full: Assembly) -> PETSc.Mat:
+class _Through:
+    """Context of a PETSc shell matrix: Pᵀ K P. To assemble that costs as much as the products that a split takes."""
+
+    def __init__(self, K: PETSc.Mat, P: PETSc.Mat) -> None:
+        self._K, self._P = K, P
+        self._moved, self._force = P.createVecLeft(), P.createVecLeft()
+
+    def mult(self, mat: PETSc.Mat, v: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Product for PETSc."""
+        self._P.mult(v, self._moved)
+        self._K.mult(self._moved, self._force)
+        self._P.multTranspose(self._force, out)
+
+
+def seen_through(K: PETSc.Mat, P: PETSc.Mat) -> PETSc.Mat:
+    """Pᵀ K P, as a map only. Collective."""
+    size = (P.getLocalSize()[1], None)
+    out = PETSc.Mat().createPython((size, size), _Through(K, P), comm=P.comm)
+    out.setUp()
+    return out
+
+
+def space_in_full(coupled: Assembly, full: Assembly, lifting: Lifting) -> PETSc.Mat:
     """From the unknowns of the coupled model to those of the full one, predictor apart. Collective.
 
-    Inner shifts follow the gradient of the mesh field as they do in the crystal at rest.
+    ``lifting`` is that of the full model's atoms, by the ranks that own them. Inner shifts follow the gradient of the
+    mesh field as they do in the crystal at rest.
     """
     kinematics, whole = coupled.problem.kinematics, full.problem.kinematics
     assert kinematics.space is not None and kinematics.nodes_owned is not None
     free = np.flatnonzero(coupled.free)
     _, match = spatial.cKDTree(full.X).query(coupled.X[free])
-    follows = full.free.copy()
-    follows[match] = False
     here = whole.owned_atoms
-    interpolation = interpolation_matrix(
-        kinematics.space, full.X, here, follows, kinematics.recovery
-    )
     mine = np.isin(match, here)
     components = kinematics.unknowns.components
     chosen = block_matrix(
@@ -328,11 +362,13 @@ def space_in_full(coupled: Assembly, full: Assembly) -> PETSc.Mat:
         3,
         components,
     )
-    atoms = interpolation.matMult(kinematics.nodes_owned)
+    atoms = lifting.interpolation.matMult(kinematics.nodes_owned)
     different = PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN
     atoms.axpy(1.0, chosen, structure=different)
     inner = full.problem.placement.inner
     if inner is not None:
+        follows = full.free.copy()
+        follows[match] = False
         atoms.axpy(1.0, _shifts_at_rest(coupled, full, inner, follows), structure=different)
     return whole.atoms.transposeMatMult(atoms)
 

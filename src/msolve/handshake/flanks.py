@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from mpi4py import MPI
 
@@ -147,52 +148,41 @@ class FlankLift:
     def at(self, line: Array) -> Array:
         """Displacement of the atoms where the flanks' nodes stand at ``line (m, 3)``; shape ``(k, 3)`` [Å]."""
         with torch.no_grad():
-            return np.asarray(self.moved(torch.from_numpy(line)).numpy())
+            return np.asarray(self.moved(self.slopes(torch.from_numpy(line))).numpy())
 
-    def along(self, line: Array, change: Array) -> Array:
-        """Its change as the nodes move by ``change (m, 3)``, shape ``(k, 3)``."""
-        _, out = torch.func.jvp(self.moved, (torch.from_numpy(line),), (torch.from_numpy(change),))
-        return np.asarray(out.numpy())
+    def slopes(self, line: torch.Tensor) -> torch.Tensor:
+        """First, then second derivative of the flank beside each atom: linear in ``line (m, 3)``; ``(k, 6)``."""
+        near = line[self.nodes]
+        t = (self.first[:, :, None] * near).sum(dim=1)
+        return torch.cat([t, (self.second[:, :, None] * near).sum(dim=1)], dim=1)
 
-    def back(self, line: Array, on_atoms: Array) -> Array:
-        """The transpose of :meth:`along`: gradients by the atoms ``(k, 3)`` to those by the nodes ``(m, 3)``."""
-        return np.asarray(self._pulled(torch.from_numpy(line), torch.from_numpy(on_atoms)).numpy())
-
-    def curvature(self, line: Array, on_atoms: Array) -> Callable[[Array], Array]:
-        """The map from a change of the nodes ``(m, 3)`` to that of :meth:`back` at a fixed gradient by the atoms."""
-        y, force = torch.from_numpy(line), torch.from_numpy(on_atoms)
-
-        def product(change: Array) -> Array:
-            pull = lambda at: self._pulled(at, force)  # noqa: E731
-            return np.asarray(torch.func.jvp(pull, (y,), (torch.from_numpy(change),))[1].numpy())
-
-        return product
+    def spread(self, by_slopes: Array, m: int) -> Array:
+        """The transpose of :meth:`slopes`: gradients by these ``(k, 6)`` to those by ``m`` nodes, ``(m, 3)``."""
+        pull = self.first.numpy()[:, :, None] * by_slopes[:, None, :3]
+        pull += self.second.numpy()[:, :, None] * by_slopes[:, None, 3:]
+        nodes = self.nodes.numpy().ravel()
+        return np.column_stack([np.bincount(nodes, pull[..., i].ravel(), m) for i in range(3)])
 
     def invariants(self, line: Array) -> Array:
         """Invariants of the flank beside each atom, shape ``(k, 5)``."""
-        return np.asarray(self._state(torch.from_numpy(line))[0].numpy())
+        return np.asarray(_state(self.slopes(torch.from_numpy(line)))[0].numpy())
 
-    def _pulled(self, line: torch.Tensor, force: torch.Tensor) -> torch.Tensor:
-        pull: Callable[[torch.Tensor], tuple[torch.Tensor]] = torch.func.vjp(self.moved, line)[1]
-        return pull(force)[0]
-
-    def _state(self, line: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Invariants, and cosine and sine of the angle by which the flank has turned."""
-        near = line[self.nodes]
-        t = (self.first[:, :, None] * near).sum(dim=1)
-        bent = (self.second[:, :, None] * near).sum(dim=1)
-        length = torch.sqrt(t[:, 0] ** 2 + t[:, 1] ** 2)
-        c, s = t[:, 0] / length, t[:, 1] / length
-        own = (c * bent[:, 0] + s * bent[:, 1], c * bent[:, 1] - s * bent[:, 0], bent[:, 2])
-        return torch.stack([((t**2).sum(dim=1) - 1) / 2, t[:, 2] / 2, *own], dim=1), c, s
-
-    def moved(self, line: torch.Tensor) -> torch.Tensor:
-        """As :meth:`at`, for differentiation, by the weights of the operator too."""
-        invariants, c, s = self._state(line)
+    def moved(self, slopes: torch.Tensor) -> torch.Tensor:
+        """As :meth:`at`, of the flank's derivatives; differentiable, by the weights of the operator too."""
+        invariants, c, s = _state(slopes)
         every = self.operator(invariants)
         w = self.fade[:, None] * every[torch.arange(len(self.fade)), self.side, self.layer]
         turned = (c * w[:, 0] - s * w[:, 1], s * w[:, 0] + c * w[:, 1], w[:, 2])
         return torch.stack(turned, dim=1)
+
+
+def _state(slopes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Invariants, and cosine and sine of the angle by which the flank has turned."""
+    t, bent = slopes[:, :3], slopes[:, 3:]
+    length = torch.sqrt(t[:, 0] ** 2 + t[:, 1] ** 2)
+    c, s = t[:, 0] / length, t[:, 1] / length
+    own = (c * bent[:, 0] + s * bent[:, 1], c * bent[:, 1] - s * bent[:, 0], bent[:, 2])
+    return torch.stack([((t**2).sum(dim=1) - 1) / 2, t[:, 2] / 2, *own], dim=1), c, s
 
 
 @dataclass(frozen=True)
@@ -216,34 +206,71 @@ class Flanks:
         return FlankLift.of(self.model, self.degree, self.line, X, self.taper)
 
 
-@dataclass(frozen=True)
 class FlankState:
-    """The learned lift of one rank's atoms in one state."""
+    """The learned lift of one rank's atoms in one state.
 
-    lift: FlankLift
-    flanks: FlankLine
-    line: Array
+    An atom's displacement depends on six numbers, the derivatives of its flank: what is differentiated is small, and
+    once a state.
+
+    Args:
+        lift: What moves the atoms.
+        flanks: Nodes on the flanks.
+        line: Where these stand, shape ``(m, 3)`` [Å].
+    """
+
+    def __init__(self, lift: FlankLift, flanks: FlankLine, line: Array) -> None:
+        self.lift, self._flanks = lift, flanks
+        self._slopes = lift.slopes(torch.from_numpy(line)).requires_grad_(True)
+        self._moved = lift.moved(self._slopes)
+
+    @property
+    def displacement(self) -> Array:
+        """Of the atoms of the lift, shape ``(k, 3)`` [Å]."""
+        return np.asarray(self._moved.detach().numpy())
 
     def along(self, nodes: Array, atoms: Array) -> None:
         """Add to the atoms' changes ``(n, 3)`` what follows from those of the local nodes. Collective."""
-        atoms[self.lift.atoms] += self.lift.along(self.line, self.flanks.gather(nodes))
+        change = self.lift.slopes(torch.from_numpy(self._flanks.gather(nodes))).numpy()
+        atoms[self.lift.atoms] += np.einsum("kij,kj->ki", self._jacobian, change)
 
     def back(self, on_atoms: Array, on_nodes: Array) -> None:
         """Add the transpose of :meth:`along` to gradients by the local nodes, those that this rank owns. Collective."""
-        self._add(self.lift.back(self.line, on_atoms[self.lift.atoms]), on_nodes)
+        self._add(self._pulled(on_atoms).numpy(), on_nodes)
 
     def curvature(self, on_atoms: Array) -> Callable[[Array, Array], None]:
         """The map (change of nodes, gradients by nodes to add to): second derivative of the lift. Collective."""
-        product = self.lift.curvature(self.line, on_atoms[self.lift.atoms])
+        pulled = self._pulled(on_atoms, again=True)
+        second = _by_columns(pulled, self._slopes)
 
         def add(nodes: Array, on_nodes: Array) -> None:
-            self._add(product(self.flanks.gather(nodes)), on_nodes)
+            change = self.lift.slopes(torch.from_numpy(self._flanks.gather(nodes))).numpy()
+            self._add(np.einsum("kij,kj->ki", second, change), on_nodes)
 
         return add
 
-    def _add(self, on_line: Array, on_nodes: Array) -> None:
-        self.flanks.comm.Allreduce(MPI.IN_PLACE, on_line)
-        on_nodes[self.flanks.owned] += on_line[self.flanks.place]
+    @cached_property
+    def _jacobian(self) -> Array:
+        """Of the displacements by the derivatives of the flank, shape ``(k, 3, 6)``."""
+        return _by_columns(self._moved, self._slopes)
+
+    def _pulled(self, on_atoms: Array, again: bool = False) -> torch.Tensor:
+        """Gradients by the atoms as those by the derivatives of the flank, shape ``(k, 6)``."""
+        # Of a number: gradients weighted by a tensor make torch import a computer algebra system first.
+        work = (self._moved * torch.from_numpy(on_atoms[self.lift.atoms])).sum()
+        return torch.autograd.grad(work, self._slopes, retain_graph=True, create_graph=again)[0]
+
+    def _add(self, by_slopes: Array, on_nodes: Array) -> None:
+        on_line = self.lift.spread(by_slopes, len(self._flanks.X))
+        self._flanks.comm.Allreduce(MPI.IN_PLACE, on_line)
+        on_nodes[self._flanks.owned] += on_line[self._flanks.place]
+
+
+def _by_columns(out: torch.Tensor, by: torch.Tensor) -> Array:
+    """Derivatives of rows ``(k, a)`` by rows ``(k, b)`` that nothing but themselves depends on, shape ``(k, a, b)``."""
+    parts = [
+        torch.autograd.grad(out[:, i].sum(), by, retain_graph=True)[0] for i in range(out.shape[1])
+    ]
+    return np.stack([part.numpy() for part in parts], axis=1)
 
 
 def _derivatives(line: FlankLine, X: Array, side: IntArray) -> tuple[IntArray, Array, Array]:

@@ -9,6 +9,7 @@ file system refuses becomes an ``OutputError`` that says what, where and what wo
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -32,6 +33,12 @@ _REMEDIES = {
     errno.ENOTDIR: "choose a folder, by output.directory",
     errno.EEXIST: "choose a folder, by output.directory",
 }
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal; raises ``OSError``."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

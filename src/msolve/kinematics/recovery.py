@@ -111,7 +111,8 @@ def _correction(
     weights = np.zeros((*around.shape, c))
     around[active] = patch[which.ravel()]
     weights[active] = -0.5 * factor[active][:, None, :] * second[which.ravel()][:, :, None]
-    return own, around.reshape(m, -1), weights.reshape(m, -1, c)
+    width = n_edges * patch.shape[1]  # told, because of no cells at all nothing could be inferred
+    return own, around.reshape(m, width), weights.reshape(m, width, c)
 
 
 def _cells_around(

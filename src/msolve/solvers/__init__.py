@@ -8,7 +8,7 @@ all of them: elasticity assembled through the lifts. Each solver reads the optio
 no others.
 """
 
-from msolve.solvers.context import Apply, Counted, own_errors
+from msolve.solvers.context import Apply, Counted, Product, own_errors
 from msolve.solvers.descent import descend, work_between
 from msolve.solvers.mode import any_direction, lowest_mode
 from msolve.solvers.nonlinear import correct, find_root, minimise, with_ghost_force_correction
@@ -21,6 +21,7 @@ __all__ = [
     "Counted",
     "Options",
     "Preconditioner",
+    "Product",
     "Report",
     "Settings",
     "any_direction",

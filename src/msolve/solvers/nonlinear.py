@@ -18,6 +18,12 @@ from msolve.solvers.settings import Options, Report, Settings
 SLOW = 0.5
 """Ratio of residuals above which a further correction is not worth its minimisation."""
 
+INNER = 0.1
+"""Tolerance of a minimisation that another will follow, over the residual of the blended force before it."""
+
+GAIN = 0.2
+"""What a correction leaves of that residual, about: one that is to reach the tolerance is minimised to the end."""
+
 
 def minimise(
     problem: CoupledProblem,
@@ -171,9 +177,10 @@ def correct(
 ) -> tuple[CoupledProblem, list[Report], list[float]]:
     """Deferred ghost-force correction, in place. Collective.
 
-    Minimise the blended energy with a dead load, renew the dead load at the solution, and again; a fixed
-    point solves the blended-force equations. Where a correction leaves more than half of the residual, as
-    narrow blends on meshes that ignore the lattice do, Newton's method finishes from there.
+    Minimise the blended energy with a dead load, renew the dead load at the solution, and again, each time about as
+    well as the dead load is known; a fixed point solves the blended-force equations. Where a correction leaves more
+    than half of the residual, as narrow blends on meshes that ignore the lattice do, Newton's method finishes from
+    there.
 
     Args:
         energy_problem: Blended energy, with or without a dead load.
@@ -187,17 +194,29 @@ def correct(
 
     Returns:
         ``(problem, reports, residuals)``: the energy problem with its last dead load, one report per
-        minimisation, and the blended-force residual after each [eV/Å].
+        minimisation, and the blended-force residual after each dead load [eV/Å].
     """
     problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
     wanted = settings.tolerance if tolerance is None else tolerance
-    reports, residuals = [], []
+    reports: list[Report] = []
+    residuals: list[float] = []
     force = z.duplicate()
     blended_force = energy_problem.with_terms(force_terms)
+    blended_force.evaluate(z, t, force)
+    before = force.norm(PETSc.NormType.NORM_INFINITY)
     for k in range(corrections + 1):
-        reports.append(minimise(problem, z, t, preconditioner, settings))
+        inner = settings
+        if GAIN * before > wanted and k < corrections:
+            # Another dead load comes after this one: what that changes need not be smaller than what it is wrong by.
+            inner = dataclasses.replace(settings, tolerance=max(settings.tolerance, INNER * before))
+        reports.append(minimise(problem, z, t, preconditioner, inner))
         blended_force.evaluate(z, t, force)
-        residuals.append(force.norm(PETSc.NormType.NORM_INFINITY))
+        before = force.norm(PETSc.NormType.NORM_INFINITY)
+        if before <= wanted and reports[-1].residual > settings.tolerance:
+            reports.append(minimise(problem, z, t, preconditioner, settings))
+            blended_force.evaluate(z, t, force)
+            before = force.norm(PETSc.NormType.NORM_INFINITY)
+        residuals.append(before)
         if residuals[-1] <= wanted or k == corrections:
             break
         if k > 0 and residuals[-1] > SLOW * residuals[-2]:

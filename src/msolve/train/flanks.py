@@ -349,7 +349,7 @@ class Loss(torch.nn.Module):
         out = []
         for one, force, before in zip(self._cracks, self._forces, self.before, strict=True):
             lift = replace(one.lift, operator=operator)
-            w = lift.moved(torch.from_numpy(one.line)).ravel()
+            w = lift.moved(lift.slopes(torch.from_numpy(one.line))).ravel()
             out.append(1 + (w @ (self._K @ w) - 2 * force @ w) / before)
         return torch.stack(out)
 

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: MIT
 """``msolve train handshake``: a learned handshake for the flanks of a crack, and what it is worth.
 
-Specimens that are solved stay in the output folder: the same command goes on after an interruption.
+Specimens that are solved stay in the output folder: the same command goes on after an interruption, on any number of
+ranks.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -23,23 +23,24 @@ from numpy.typing import NDArray
 from msolve.body import Body
 from msolve.build import MATCHING_LAYERS, Setup, set_up
 from msolve.config import HandshakeTraining, load_case
-from msolve.errors import ConvergenceError
+from msolve.given import potential_sha256
 from msolve.handshake.closure import NAMES
 from msolve.handshake.operator import INVARIANTS, FlankModel, FlankOperator
 from msolve.handshake.slab import layers_below
 from msolve.io.files import output_error, write_whole
 from msolve.io.log import RunLog
+from msolve.parallel import all_or_none
 from msolve.train.closure import N_TERMS, ClosureBench, ClosureFit, Zones, fit_closure
 from msolve.train.flanks import (
     RIM,
     Bench,
     Loss,
-    solved_crack,
     strained_slabs,
     under,
     usable,
 )
 from msolve.train.pictures import draw_handshake
+from msolve.train.specimens import solved_specimens
 
 Array = NDArray[np.float64]
 
@@ -59,11 +60,12 @@ BLEND = 1.5
 """Width of their blending zones where the deck has none, over the reach of the potential."""
 
 
-def train_handshake(given: HandshakeTraining) -> Path:
-    """Learn the handshake of a crack's flanks and report on it. Rank-local.
+def train_handshake(given: HandshakeTraining, comm: MPI.Comm = MPI.COMM_SELF) -> Path:
+    """Learn the handshake of a crack's flanks and report on it. Collective.
 
     Args:
         given: The input.
+        comm: Ranks that share the specimens; the first one learns from them.
 
     Returns:
         Folder with ``NAME.pt``, ``report.json``, a picture, and the specimens.
@@ -74,60 +76,78 @@ def train_handshake(given: HandshakeTraining) -> Path:
         OutputError: Something cannot be written.
     """
     folder = given.output_directory
-    try:
-        (folder / "specimens").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
+    with all_or_none(comm, "making the output folder"):
+        try:
+            (folder / "specimens").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(folder, error) from error
     title = f"msolve: training of the handshake {given.name}, output in {folder}"
-    with RunLog(0, folder, title) as log:
+    with RunLog(comm.rank, folder, title, comm.size) as log:
         begin = time.perf_counter()
-        with log.phase("crystal and potential"):
+        with (
+            log.phase("crystal and potential"),
+            all_or_none(comm, "preparing the crystal and its potential"),
+        ):
             setup = _setup(given)
             usable(setup.body)
-        with log.phase("slabs under strain"):
-            slabs = strained_slabs(setup.body, given.specimens.strain, given.operator.layers)
         with log.phase("cracks, fully atomistic"):
-            cracks = _cracks(given, setup, log)
-        with log.phase("training"):
-            operators: dict[int, FlankOperator] = {}
-            rows: list[dict[str, Any]] = []
-            for degree in given.operator.degrees:
-                operators[degree], found = _trained(given, setup.body, degree, cracks, slabs, log)
-                rows += found
-        closures: dict[int, ClosureFit] = {}
-        if given.operator.closure != "none" and 1 in operators:
-            with log.phase("strain-gradient energy"):
-                fitted = _closure(given, setup, operators[1], cracks, log)
-                if fitted is not None:
-                    closures[1] = fitted
-        with log.phase("report"):
-            report = _report(given, setup, operators, closures, rows, time.perf_counter() - begin)
-            depths, relaxation = layers_below(setup.body.slab, given.operator.layers)  # type: ignore[arg-type]
-            body = setup.body
-            FlankModel(
-                operators,
-                body.crystal.rotation,
-                body.half_gap,
-                depths,
-                relaxation,
-                report,
-                {degree: one.model for degree, one in closures.items()},
-            ).save(folder / f"{given.name}.pt")
-            text = json.dumps({**report, "specimens": rows}, indent=1, ensure_ascii=False) + "\n"
-            write_whole(folder / "report.json", text.encode())
-            draw_handshake(folder / "residuals.png", rows)
-        for degree, kept in report["residual"].items():
-            log.say(
-                f"degree {degree}: residual on the layers {kept['training']:.2f} of the slab handshake's in training, "
-                f"{kept['validation']:.2f} on {kept['kept']} specimens kept for validation"
-            )
-        for degree, kept in report["closure"].items():
-            log.say(
-                f"degree {degree}: residual around cores {kept['training']:.2f} of that without strain-gradient "
-                f"energy in training, {kept['validation']:.2f} on the specimens kept for validation"
-            )
-        log.check()
+            cracks = solved_specimens(given, setup, comm, log)
+        with all_or_none(comm, "learning"):
+            if comm.rank == 0:
+                _learn(given, setup, cracks, log, begin)
     return folder
+
+
+def _learn(
+    given: HandshakeTraining,
+    setup: Setup,
+    cracks: list[dict[str, Any]],
+    log: RunLog,
+    begin: float,
+) -> None:
+    """From solved cracks to files. Rank-local."""
+    folder = given.output_directory
+    with log.phase("slabs under strain"):
+        slabs = strained_slabs(setup.body, given.specimens.strain, given.operator.layers)
+    with log.phase("training"):
+        operators: dict[int, FlankOperator] = {}
+        rows: list[dict[str, Any]] = []
+        for degree in given.operator.degrees:
+            operators[degree], found = _trained(given, setup.body, degree, cracks, slabs, log)
+            rows += found
+    closures: dict[int, ClosureFit] = {}
+    if given.operator.closure != "none" and 1 in operators:
+        with log.phase("strain-gradient energy"):
+            fitted = _closure(given, setup, operators[1], cracks, log)
+            if fitted is not None:
+                closures[1] = fitted
+    with log.phase("report"):
+        report = _report(given, setup, operators, closures, rows, time.perf_counter() - begin)
+        depths, relaxation = layers_below(setup.body.slab, given.operator.layers)  # type: ignore[arg-type]
+        body = setup.body
+        FlankModel(
+            operators,
+            body.crystal.rotation,
+            body.half_gap,
+            depths,
+            relaxation,
+            report,
+            {degree: one.model for degree, one in closures.items()},
+        ).save(folder / f"{given.name}.pt")
+        text = json.dumps({**report, "specimens": rows}, indent=1, ensure_ascii=False) + "\n"
+        write_whole(folder / "report.json", text.encode())
+        draw_handshake(folder / "residuals.png", rows)
+    for degree, kept in report["residual"].items():
+        log.say(
+            f"degree {degree}: residual on the layers {kept['training']:.2f} of the slab handshake's in training, "
+            f"{kept['validation']:.2f} on {kept['kept']} specimens kept for validation"
+        )
+    for degree, kept in report["closure"].items():
+        log.say(
+            f"degree {degree}: residual around cores {kept['training']:.2f} of that without strain-gradient "
+            f"energy in training, {kept['validation']:.2f} on the specimens kept for validation"
+        )
+    log.check()
 
 
 def _setup(given: HandshakeTraining) -> Setup:
@@ -135,42 +155,6 @@ def _setup(given: HandshakeTraining) -> Setup:
     radius = f"domain.radius={given.specimens.radius} angstrom"
     handshake = "coupling.handshake={kind: slab}"
     return set_up(load_case(path, [radius, handshake]), MPI.COMM_SELF)
-
-
-def _cracks(given: HandshakeTraining, setup: Setup, log: RunLog) -> list[dict[str, Any]]:
-    """Solved specimens, from the output folder where they are there: K, shear, positions."""
-    asked, rng = given.specimens, np.random.default_rng(given.seed)
-    draws = rng.uniform(size=(asked.count, 2))
-    assert setup.K_G is not None
-    out, failed = [], []
-    for n, (a, b) in enumerate(draws):
-        K = float(asked.K[0] + a * (asked.K[1] - asked.K[0]))
-        shear = float((2 * b - 1) * asked.shear)
-        facts = [K, shear, setup.K_G, setup.body.radius, *setup.body.C.ravel().round(6)]
-        mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-        file = given.output_directory / "specimens" / f"{mark}.npz"
-        if file.is_file():
-            with np.load(file) as kept:
-                y, X = kept["y"], kept["X"]
-        else:
-            try:
-                y, X = solved_crack(setup.body, K * setup.K_G, shear)
-            except ConvergenceError as error:
-                failed.append(f"K = {K:.3f} K_G, K_II = {shear:+.3f} K: {error}")
-                log.say(f"left out, {failed[-1]}")
-                continue
-            try:
-                np.savez(file, y=y, X=X)
-            except OSError as error:
-                raise output_error(file, error) from error
-        out.append({"K": K, "shear": shear, "t": K * setup.K_G, "y": y, "X": X})
-        log.counted("cracks", n + 1, asked.count)
-    if len(out) < 2:
-        raise ConvergenceError(
-            f"specimens: {len(out)} of {asked.count} cracks have an equilibrium near where the cut ends; other values "
-            f"of specimens.K may do. The first failure: {failed[0]}"
-        )
-    return out
 
 
 def _trained(
@@ -293,10 +277,6 @@ def _report(
     seconds: float,
 ) -> dict[str, Any]:
     case = setup.case
-    path = getattr(case.potential, "file", None)
-    digest = None
-    if path is not None:
-        digest = hashlib.sha256(case.path(path).read_bytes()).hexdigest()
     residual = {}
     for degree in operators:
         parts = {}
@@ -325,7 +305,7 @@ def _report(
         "orientation": case.crystal.orientation.model_dump(mode="json"),
         "lattice_constant": float(np.linalg.norm(setup.body.crystal.crystal.axes[0])),
         "potential": case.potential.kind,
-        "potential_sha256": digest,
+        "potential_sha256": potential_sha256(case),
         "K": list(given.specimens.K),
         "shear": given.specimens.shear,
         "radius": given.specimens.radius,
