@@ -39,7 +39,7 @@ from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
 from msolve.output import COLUMNS, budget
 from msolve.refinement import Error, fits, marked, pushed, quadratic, refined, shrunk
-from msolve.rounds import Round, energy_norm, rate_of, row_of, told_of, view_of
+from msolve.rounds import Round, rate_of, row_of, told_of, view_of
 from msolve.solvers import Settings
 from msolve.stability import doubtful_atoms, unstable_cells
 
@@ -220,13 +220,7 @@ class Refinement:
     def enough(self, last: Round) -> str | None:
         """Why to stop, or ``None``."""
         wanted, row = self._wanted, self.rows[-1]
-        ends = (
-            (wanted.total_h1, last.numbers.total_h1),
-            (wanted.energy_norm, energy_norm(last.numbers)),
-            (None if wanted.quantity is None else wanted.quantity.tolerance, last.goal or 0.0),
-        )
-        met = [error <= end for end, error in ends if end is not None]
-        if met and all(met):
+        if last.is_fine(wanted):
             return "the estimated error is small enough"
         if len(self.rows) >= wanted.rounds:
             return "adaptivity.rounds problems are solved"

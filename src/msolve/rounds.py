@@ -16,6 +16,7 @@ import numpy.typing as npt
 from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup
+from msolve.config import Adaptivity
 from msolve.estimate import Estimate, Places
 from msolve.io.meshes import MeshData
 from msolve.io.rounds import RoundView
@@ -68,6 +69,17 @@ class Round:
         if wanted is not None and wanted.energy_norm is not None:
             return energy_norm(self.numbers)
         return self.numbers.total_h1
+
+    def is_fine(self, wanted: Adaptivity) -> bool:
+        """Whether all tolerances are met; not without any."""
+        goal = wanted.quantity
+        ends = (
+            (wanted.total_h1, self.numbers.total_h1),
+            (wanted.energy_norm, energy_norm(self.numbers)),
+            (None if goal is None else goal.tolerance, self.goal or 0.0),
+        )
+        met = [error <= end for end, error in ends if end is not None]
+        return bool(met) and all(met)
 
     def share(self, part: int) -> float | None:
         """H1 norm of what the coupled space holds of the error (0), or of the rest (1); ``None`` if not known."""

@@ -55,8 +55,8 @@ SPLIT = 2e-8
 ROUGH_SPLIT = 1e-4
 """The same where the estimate only shows what to refine."""
 
-MOST_SPLIT = 300
-"""Products of a projection in the plane at most. In space it takes thousands, and ends at ``MOST_PRODUCTS``."""
+MOST_SPLIT = {2: 300, 3: 60}
+"""Products for that at most, by dimension: in space it would take thousands."""
 
 SAFETY = 0.5
 """Share of the lowest Ritz value that is taken for the stability constant."""
@@ -268,8 +268,7 @@ def split(
     K.mult(step, force)
     P.multTranspose(force, pull)
     ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), forcing)
-    if coupled.body.gdim == 2:
-        ksp.setTolerances(rtol=forcing, max_it=MOST_SPLIT)
+    ksp.setTolerances(max_it=MOST_SPLIT[coupled.body.gdim])
     inside = pull.duplicate()
     ksp.solve(pull, inside)
     part = max(float(pull.dot(inside)), 0.0)
