@@ -122,7 +122,7 @@ RADII = {
     "vacancy, W": ("adaptive_vacancy", (), (4, 6, 8, 10, 12, 16, 20)),
     "crack, W": ("crack_eam", (), (9, 13, 18, 24, 30, 40, 50, 62)),
     "crack, W, 200 Å": ("crack_eam", LARGE, (62, 90, 120, 150)),
-    MACE: ("crack_eam", NETWORK, (13, 20, 30, 40, 52)),
+    MACE: ("crack_eam", NETWORK, (13, 20, 30, 40)),
     "3 atoms removed, triangular": ("micro_crack_triangular", MICRO[:-1], (3, 4, 6, 9, 13)),
 }
 """Cores of one radius, the rest as the deck has it: what refinement is compared with."""

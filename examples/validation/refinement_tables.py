@@ -149,6 +149,7 @@ def draw(rows: list[Row]) -> object:
                 color="#56b4e9",
                 label="one radius in rounds, slab",
             )
+        if key == "atoms":
             known = best(singles(rows, "crack, W, hindsight"), key)
             axis.loglog(*_xy(known, key), "*:", color="#888888", label="learned, best by hindsight")
         axis.set_title(title)

@@ -299,7 +299,7 @@ def test_a_short_crack_takes_few_unknowns():
 def test_errors_fall_as_fast_with_random_handshakes():
     """Their size changes the constant, not the power (docs/handshake.md)."""
     module = study("handshake_rates")
-    rows = module.study(70.0, (1.5, 3.0), (0.01,), (0,))
+    rows = module.study(70.0, (1.5, 3.0), ((0.01, 0),))
     found = {row["handshake"]: row for row in module.rates(rows)}
     assert found["random"]["rate"] < found["slab"]["rate"] + 0.1
     assert found["trained"]["rate"] < found["slab"]["rate"]
