@@ -330,7 +330,8 @@ class Refinement:
 
     def better(self, before: Round, usual: Round) -> Round:
         """The usual next round, or quadratic elements in its place: what gains more for its unknowns."""
-        if not self._wanted.quadratic or before.setup.case.mesh.degree == 2:
+        linear = not self._wanted.quadratic or before.full.too_large is not None  # as samples want
+        if linear or before.setup.case.mesh.degree == 2:
             return usual
         # On the mesh before: what has just been made finer is made finer for linear elements.
         case = usual.setup.case.model_copy(update={"mesh": before.setup.case.mesh})
