@@ -310,9 +310,8 @@ class Refinement:
     @property
     def _tolerance(self) -> float:
         goal = self._wanted.quantity
-        if goal is not None:
-            return goal.tolerance
-        return self._wanted.total_h1 or self._wanted.energy_norm or 0.0
+        norm = self._wanted.total_h1 or self._wanted.energy_norm or 0.0
+        return norm if goal is None else goal.tolerance
 
     @property
     def _out_of_rounds(self) -> bool:
