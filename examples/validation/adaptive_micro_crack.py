@@ -34,8 +34,9 @@ from msolve.solvers import Settings
 
 DECK = DECKS / "adaptive_micro_crack.yaml"
 TOLERANCE = 1e-6  # [eV/Å]
-WANTED = (0.0022, 0.0008, 0.0003)
-"""Estimated errors to which it is refined, H1 norm [Å]: each from the start, since steps depend on where they lead."""
+WANTED = (0.0024, 0.0022, 0.0008, 0.0003)
+"""Estimated errors to which it is refined, H1 norm [Å]: each from the start, since steps depend on where they lead. The
+first one is 2.6 % of what the crack does in the full model, 0.0938 Å in the same norm."""
 
 REFINED = {
     "P1 refined": ["adaptivity.quadratic=false"],
@@ -76,7 +77,7 @@ def study(quick: bool = False) -> list[Row]:
     """A row a problem: unknowns, atoms, relative H1 error against the full atomistic model of its body."""
     rows: list[Row] = []
     references: dict[float, Reference] = {}
-    wanted = (0.003,) if quick else WANTED
+    wanted = WANTED[:1] if quick else WANTED
     families = {name: rounds_of(given, wanted) for name, given in REFINED.items()}
     families |= {name: graded(given) for name, given in GRADED.items()}
     for name, problems in families.items():

@@ -1,15 +1,24 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Screw dislocations among the cases of ``effectivity.py``."""
+"""Screw dislocations among the cases of ``effectivity.py``, ``certificates.py`` and ``quantities.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+AT = "[1.283 angstrom, 0.741 angstrom]"
+"""Where the deck puts the line."""
 
-def cases() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Name of the kind, deck, and what is changed in it."""
-    small = {"domain.radius": "60 angstrom"}
+MACE = {"potential": "{kind: mace, file: potentials/w_mace/w_mace.model}"}
+
+
+def cases(body: float = 60) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Name of the kind, deck, and what is changed in it.
+
+    Args:
+        body: Radius of the bodies [Å].
+    """
+    small = {"domain.radius": f"{body:g} angstrom"}
     for radius in (5, 8, 12, 18):
         core = {"regions.core_radius": f"{radius} angstrom", "regions.blend": "8 angstrom"}
         yield "screw dislocation, W", "screw_dislocation", small | core
@@ -18,5 +27,4 @@ def cases() -> Iterator[tuple[str, str, dict[str, str]]]:
     yield "screw dislocation, W, sheared", "screw_dislocation", small | core | shear
     quadratic = {"mesh.degree": "2"}
     yield "screw dislocation, W, P2", "screw_dislocation", small | core | quadratic
-    mace = {"potential": "{kind: mace, file: potentials/w_mace/w_mace.model}"}
-    yield "screw dislocation, W, MACE", "screw_dislocation", small | core | mace
+    yield "screw dislocation, W, MACE", "screw_dislocation", small | core | MACE

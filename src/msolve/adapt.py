@@ -37,6 +37,7 @@ from msolve.guarded import judge
 from msolve.io.log import RunLog
 from msolve.io.rounds import RoundView
 from msolve.methods import Solved, solve
+from msolve.output import COLUMNS, budget
 from msolve.refinement import Error, fits, marked, pushed, quadratic, refined, shrunk
 from msolve.rounds import Round, rate_of, row_of, told_of, view_of
 from msolve.solvers import Settings
@@ -159,6 +160,7 @@ class Refinement:
         self.rows.append(row_of(found, told, sum(r.iterations for r in solved.reports)))
         self.rows[-1]["rough"] = rough
         self._log.say(told_of(len(self.rows) - 1, self.rows[-1]))
+        self._log.table(COLUMNS, budget(numbers))
         if self._watch is not None:
             self._watch(found)
         return found
@@ -218,9 +220,7 @@ class Refinement:
     def enough(self, last: Round) -> str | None:
         """Why to stop, or ``None``."""
         wanted, row = self._wanted, self.rows[-1]
-        h1 = wanted.total_h1 is None or last.numbers.total_h1 <= wanted.total_h1
-        goal = wanted.quantity is None or (last.goal or 0.0) <= wanted.quantity.tolerance
-        if h1 and goal and not (wanted.total_h1 is None and wanted.quantity is None):
+        if last.is_fine(wanted):
             return "the estimated error is small enough"
         if len(self.rows) >= wanted.rounds:
             return "adaptivity.rounds problems are solved"
@@ -310,7 +310,8 @@ class Refinement:
     @property
     def _tolerance(self) -> float:
         goal = self._wanted.quantity
-        return goal.tolerance if goal is not None else self._wanted.total_h1 or 0.0
+        norm = self._wanted.total_h1 or self._wanted.energy_norm or 0.0
+        return norm if goal is None else goal.tolerance
 
     @property
     def _out_of_rounds(self) -> bool:
@@ -392,6 +393,7 @@ def adapt(
     done = last.setup.case.model_copy(update={"adaptivity": None})
     history = {"stopped": stop, "rounds": work.rows}
     goal = wanted.quantity
-    label = "estimated H1 error [Å]" if goal is None else f"estimated error of {goal.name}"
+    norm = "H1 error [Å]" if wanted.energy_norm is None else "energy norm of the error [√eV]"
+    label = f"estimated {norm}" if goal is None else f"estimated error of {goal.name}"
     setup = dataclasses.replace(last.setup, case=done)
     return Adapted(setup, last, history, tuple(shown), label, work.rejected)

@@ -34,6 +34,13 @@ OTHER = 0.15
 PROFILE = 12
 """Places behind the tip at which the opening is told."""
 
+SHOWN = 3
+"""Of them in the log."""
+
+CLOSED, OPEN = 0.12, 0.18
+"""Two atoms of opposite flanks have closed below the one, and come open above the other: opening over the distance of
+their layers. In between a bond is stretched, as that in front of a tip may be."""
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -41,10 +48,13 @@ class Branch:
 
     Attributes:
         tip: Tip of the crack in the coupled state, (x1, x2) [Å]; ``None`` without one.
-        tip_corrected: The same in the corrected state.
+        tip_corrected: The same in the corrected state; ``None`` also where nothing is certified.
         changed_bonds: Bonds between nearest neighbours that the correction makes longer or shorter by ``OTHER``. Above
-            zero the certified solution is on another branch than the coupled one.
-        opening: Opening [Å] of the corrected state at some x1 [Å] behind the tip, as pairs.
+            zero the certified solution is on another branch than the coupled one. ``None`` where nothing is certified.
+        opening: Opening [Å] at some x1 [Å] behind the tip, as pairs: of the corrected state, of the coupled one where
+            nothing is certified.
+        healed: Pairs of atoms across the cut that have closed, in that state.
+        advanced: Pairs across its plane beyond its end that have come open.
         lower: Energy of the lowest state that was found around the corrected one, less its own [eV]; ``None`` if none
             is lower or nothing was looked at.
         lower_moved: How far atoms move to it at most [Å].
@@ -53,11 +63,47 @@ class Branch:
 
     tip: tuple[float, float] | None
     tip_corrected: tuple[float, float] | None
-    changed_bonds: int
+    changed_bonds: int | None
     opening: tuple[tuple[float, float], ...]
+    healed: int = 0
+    advanced: int = 0
     lower: float | None = None
     lower_moved: float | None = None
     lower_tip: tuple[float, float] | None = None
+
+    def crack(self) -> str | None:
+        """Where the crack ends and how far it is open there; ``None`` without one."""
+        tip = self.tip_corrected or self.tip
+        behind = [one for one in self.opening if tip is not None and one[0] < tip[0]][-SHOWN:]
+        if tip is None:
+            return None
+        told = ", ".join(f"{opening:.3g} Å at {x1:.3g} Å" for x1, opening in behind)
+        return f"tip at x1 = {tip[0]:.3g} Å, open {told}"
+
+    def warnings(self) -> list[str]:
+        """What speaks against its being the branch that was wanted."""
+        out = []
+        if self.changed_bonds:
+            out.append(
+                "warning: the certified solution is on another branch than the coupled one; "
+                f"{self.changed_bonds} bonds differ"
+            )
+        if self.healed or self.advanced:
+            which = [
+                f"{n} pair{'s' if n > 1 else ''} of atoms {what}"
+                for n, what in (
+                    (self.healed, "across the cut closed, as if healed"),
+                    (self.advanced, "beyond its end open: it has advanced"),
+                )
+                if n
+            ]
+            out.append(f"warning: the crack does not end where the cut does, {', '.join(which)}")
+        if self.lower is not None:
+            to = "" if self.lower_tip is None else f", tip at x1 = {self.lower_tip[0]:.3g} Å"
+            out.append(
+                f"warning: another minimum lies {-self.lower:.3g} eV lower, up to {self.lower_moved:.2g} Å away{to}"
+            )
+        return out
 
 
 @dataclass(frozen=True)
@@ -66,7 +112,8 @@ class Certified:
 
     Attributes:
         certificate: The numbers.
-        branch: Which solution it speaks of; ``None`` if of none.
+        branch: Which solution it speaks of; where it speaks of none, what the coupled state is. ``None`` without
+            energy.
         ball: For enclosures of quantities; ``None`` if nothing is certified, or only a zone.
         centre: The corrected state, unknowns of the model that is certified; ``None`` if nothing is.
     """
@@ -85,20 +132,18 @@ class Certified:
 
     def lines(self) -> list[str]:
         """What the log says."""
-        out, branch = [self.certificate.headline()], self.branch
-        if self.certificate.fold is not None:
-            out += self.certificate.fold.lines()
-        if branch is not None and branch.changed_bonds:
-            out.append(
-                f"warning: the certified solution is on another branch than the coupled one; {branch.changed_bonds} "
-                "bonds differ"
-            )
-        if branch is not None and branch.lower is not None:
-            to = "" if branch.lower_tip is None else f", tip at x1 = {branch.lower_tip[0]:.3g} Å"
-            out.append(
-                f"warning: another minimum lies {-branch.lower:.3g} eV lower, up to {branch.lower_moved:.2g} Å away{to}"
-            )
-        return out
+        told, branch = self.certificate, self.branch
+        out = [told.headline()]
+        if told.level != "C":
+            out.append(told.statement())
+        if told.fold is not None:
+            out += told.fold.lines()
+            if told.fold.level != "C":
+                out.append(told.fold.statement())
+        stands = [told.stands(), None if branch is None else branch.crack()]
+        if any(stands):
+            out.append("; ".join(one for one in stands if one))
+        return out if branch is None else out + branch.warnings()
 
 
 class Certifier:
@@ -161,9 +206,9 @@ class Certifier:
             # Near a fold of the full model no equilibrium need exist at this load, or none that a ball can hold.
             fold, _ = certify_fold(whole, x0, t, effort)
             told = fold.in_units(self._setup.load_scale, self._setup.load_unit)
-            return Certified(replace(found, fold=told))
+            found = replace(found, fold=told)
         if centre is None:
-            return Certified(found)
+            return Certified(found, self._state(whole, x0, t))
         ball = None
         if asked.zone_radius is None and found.level != "C":
             assert found.radius is not None and found.lipschitz is not None
@@ -184,14 +229,23 @@ class Certifier:
         start.set(0.0)
         return zone, start
 
+    def _state(self, whole: Assembly, x: PETSc.Vec, t: float) -> Branch:
+        """What a state is of which nothing is certified."""
+        y, body = whole.problem.gather(x, t), whole.body
+        tip = tip_position(body, whole.X, whole.free, y)
+        if not body.crack:
+            return Branch(tip, None, None, ())
+        healed, advanced = beside_the_cut(whole, y)
+        return Branch(tip, None, None, _profile(whole, y), healed, advanced)
+
     def _branch(self, whole: Assembly, x0: PETSc.Vec, centre: Centre, t: float) -> Branch:
         before, after = (whole.problem.gather(x, t) for x in (x0, centre.x))
         body, X, free = whole.body, whole.X, whole.free
-        branch = Branch(
+        branch = replace(
+            self._state(whole, centre.x, t),
             tip=tip_position(body, X, free, before),
             tip_corrected=tip_position(body, X, free, after),
             changed_bonds=changed_bonds(whole, before, after),
-            opening=_profile(whole, after) if body.crack else (),
         )
         asked = self._asked
         assert asked is not None
@@ -222,6 +276,21 @@ def changed_bonds(whole: Assembly, before: Array, after: Array) -> int:
     lengths = [np.linalg.norm(y[one] - y[other] + image, axis=1) for y in (before, after)]
     rest = np.linalg.norm(step + image, axis=1)
     return int((np.abs(lengths[1] - lengths[0]) > OTHER * rest).sum())
+
+
+def beside_the_cut(whole: Assembly, y: Array) -> tuple[int, int]:
+    """How many pairs of free atoms across the plane of a cut have closed on it, and come open beyond its end.
+
+    Args:
+        whole: The full model of a cracked body.
+        y: Its atoms, shape ``(n, 3)`` [Å].
+    """
+    body = whole.body
+    x1, opening, (upper, lower) = flank_opening(body, whole.X, y)
+    free, share = whole.free[upper] & whole.free[lower], opening / (2 * body.half_gap)
+    end = body.slits[0][0]
+    healed, advanced = (x1 < end) & (share < CLOSED), (x1 > end) & (share > OPEN)
+    return int((healed & free).sum()), int((advanced & free).sum())
 
 
 def _spacing(whole: Assembly) -> float:

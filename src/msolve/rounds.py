@@ -16,6 +16,7 @@ import numpy.typing as npt
 from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup
+from msolve.config import Adaptivity
 from msolve.estimate import Estimate, Places
 from msolve.io.meshes import MeshData
 from msolve.io.rounds import RoundView
@@ -62,7 +63,23 @@ class Round:
     @property
     def error(self) -> float:
         """What is to become small."""
-        return self.numbers.total_h1 if self.goal is None else self.goal
+        wanted = self.setup.case.adaptivity
+        if self.goal is not None:
+            return self.goal
+        if wanted is not None and wanted.energy_norm is not None:
+            return energy_norm(self.numbers)
+        return self.numbers.total_h1
+
+    def is_fine(self, wanted: Adaptivity) -> bool:
+        """Whether all tolerances are met; not without any."""
+        goal = wanted.quantity
+        ends = (
+            (wanted.total_h1, self.numbers.total_h1),
+            (wanted.energy_norm, energy_norm(self.numbers)),
+            (None if goal is None else goal.tolerance, self.goal or 0.0),
+        )
+        met = [error <= end for end, error in ends if end is not None]
+        return bool(met) and all(met)
 
     def share(self, part: int) -> float | None:
         """H1 norm of what the coupled space holds of the error (0), or of the rest (1); ``None`` if not known."""
@@ -81,6 +98,11 @@ class Round:
     def unknowns(self) -> int:
         """Scalar unknowns."""
         return self.assembly.problem.kinematics.unknowns.n_global
+
+
+def energy_norm(numbers: Estimate) -> float:
+    """Of the error: in the Hessian, in elasticity where there is no estimate by it [√eV]."""
+    return numbers.elasticity_norm if numbers.energy_norm is None else numbers.energy_norm
 
 
 def rate_of(setup: Setup, places: Places, before: Round | None) -> float:
@@ -126,11 +148,16 @@ def row_of(found: Round, how: str, iterations: int) -> dict[str, Any]:
         "unstable_cells": len(found.unstable),
         "total_h1": numbers.total_h1,
         "tip_h1": numbers.tip_h1,
+        "energy_norm": numbers.energy_norm,
+        "elasticity_norm": numbers.elasticity_norm,
+        "energy": numbers.energy,
         "quantity": found.goal,
         "coupling_h1": found.share(0),
         "discretisation_h1": found.share(1),
         "coupling": numbers.coupling,
         "discretisation": numbers.discretisation,
+        "algebraic": numbers.algebraic,
+        "deferred": numbers.deferred,
         "truncation": numbers.truncation,
         "contraction": numbers.contraction,
         "iterations": iterations,

@@ -477,6 +477,12 @@ def _conflicts() -> Iterator[Bad]:
     )
     yield Bad(
         group,
+        "refinement to two norms",
+        "adaptivity.energy_norm: in the place of total_h1",
+        {"adaptivity": {"total_h1": "0.01 angstrom", "energy_norm": 0.01}},
+    )
+    yield Bad(
+        group,
         "refinement for an unknown number",
         "adaptivity.quantity.name = K: no such number",
         {"adaptivity": {"quantity": {"name": "K", "tolerance": 0.1}}},

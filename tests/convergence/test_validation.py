@@ -251,6 +251,51 @@ def test_a_refined_crack_takes_a_third_of_the_atoms_of_one_core():
 
 
 @pytest.mark.slow
+def test_estimates_are_near_the_true_errors():
+    rows = study("effectivity").study(quick=True)
+    assert {row["kind"] for row in rows} == {
+        "vacancy, W",
+        "two vacancies, W",
+        "vacancy, W, mesh free",
+    }
+    for row in rows:
+        for key in ("h1", "tip", "energy", "energy_norm"):
+            assert row[key] == pytest.approx(1.0, rel=0.03), (row["kind"], key)
+        assert 0.3 < row["elasticity_norm"] < 1.2 and row["contraction"] < 0.05
+
+
+@pytest.mark.slow
+def test_certified_radii_hold_the_true_errors():
+    rows = study("certificates").study(quick=True)
+    assert [row["kind"] for row in rows] == ["vacancy, W", "1 atom removed, triangular", "crack, W"]
+    for row in rows:
+        assert row["level"] == ("B" if "triangular" in row["kind"] else "A")
+        assert 1 <= row["radius_over"] < 1.2 and 1 <= row["bound_over"] < 1.1
+        assert (1 <= row["bound_h1_over"] < 1.1 and row["warnings"] == []) or "crack" in row["kind"]
+
+
+@pytest.mark.slow
+def test_traps_are_not_certified_as_what_was_asked_for():
+    """A healed row of missing atoms is refused; cracks that healed or advanced are certified as such."""
+    module = study("certificates")
+    missing, healed, advanced = map(module.history, module.HISTORIES)
+    assert missing["level"] == "C" and missing["negative"] >= 1
+    assert missing["softest"] < 0
+    for row, what in ((healed, "closed, as if healed"), (advanced, "it has advanced")):
+        assert row["level"] == "A"
+        assert any(
+            "does not end where the cut does" in one and what in one for one in row["warnings"]
+        )
+
+
+@pytest.mark.slow
+def test_a_short_crack_takes_few_unknowns():
+    rows = study("adaptive_micro_crack").study(quick=True)
+    refined = [row for row in rows if row["family"] == "P1 refined"]
+    assert min(row["relative"] for row in refined if row["unknowns"] <= 1000) < 0.026
+
+
+@pytest.mark.slow
 def test_errors_fall_as_fast_with_random_handshakes():
     """Their size changes the constant, not the power (docs/handshake.md)."""
     module = study("handshake_rates")

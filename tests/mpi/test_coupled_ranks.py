@@ -128,50 +128,43 @@ def test_a_crack_is_the_same_on_any_number_of_ranks(one, n_ranks, tmp_path):
     assert result["comparison"]["energy_error"] == pytest.approx(error, rel=1e-3)
 
 
+TIGHT = {
+    "coupling.method": "bqcf",
+    "solver.gradient_tolerance": "1e-11 eV/angstrom",
+    "solver.stability": "false",
+    "compare.atomistic": "false",
+}
+"""A state that is the same to round-off whoever solved for it."""
+
+RECOVERED = {"coupling.handshake.lift": "quadratic", "mesh.kind": "free"}
+SAMPLED = {"domain.radius": "600 angstrom", "estimate": "{largest: 1000, tiles: 40}"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_estimates_of_one_state_agree_to_eight_digits(ranks, tmp_path):
-    given = {
-        "coupling.method": "bqcf",
-        "solver.gradient_tolerance": "1e-11 eV/angstrom",
-        "solver.stability": "false",
-        "compare.atomistic": "false",
-    }
-    one, more = (run(n, tmp_path / str(n), **given)[0]["steps"][0]["estimate"] for n in (1, ranks))
-    for name in (
-        "elasticity_norm",
-        "energy_norm",
-        "total_h1",
-        "tip_h1",
-        "coupling",
-        "discretisation",
-    ):
-        assert more[name] == pytest.approx(one[name], rel=1e-8), name
+@pytest.mark.parametrize("case", [{}, RECOVERED, SAMPLED], ids=["linear", "recovered", "sampled"])
+def test_estimates_of_one_state_agree_to_eight_digits(case, ranks, tmp_path):
+    one, more = (
+        run(n, tmp_path / str(n), **TIGHT, **case)[0]["steps"][0]["estimate"] for n in (1, ranks)
+    )
+    for name, value in one.items():
+        # What the solver left is round-off itself.
+        if isinstance(value, float) and name != "algebraic":
+            assert more[name] == pytest.approx(value, rel=1e-8), name
 
 
 @pytest.mark.parametrize("ranks", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
     """On a mesh that ignores the lattice; patches of vertices reach over the cells of other ranks."""
-    given = {
-        "coupling.method": "bqcf",
-        "coupling.handshake.lift": "quadratic",
-        "mesh.kind": "free",
-        "solver.stability": "false",
-        "compare.atomistic": "false",
-    }
+    given = {key: value for key, value in TIGHT.items() if "tolerance" not in key} | RECOVERED
     one, more = (run(n, tmp_path / str(n), **given) for n in (1, ranks))
     steps = [result["steps"][0] for result in (one[0], more[0])]
     assert steps[1]["energy"] == pytest.approx(steps[0]["energy"], rel=ENERGY)
     assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
-    # The split is a projection by conjugate gradients, whose preconditioner knows the ranks.
-    for name, rel in (
-        ("elasticity_norm", 1e-6),
-        ("total_h1", 1e-5),
-        ("coupling", 1e-4),
-        ("discretisation", 1e-4),
-    ):
+    # As far as the solver went.
+    for name in ("elasticity_norm", "total_h1", "coupling", "discretisation"):
         ours, theirs = (step["estimate"][name] for step in steps)
-        assert theirs == pytest.approx(ours, rel=rel), name
+        assert theirs == pytest.approx(ours, rel=1e-5), name
 
 
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -407,22 +400,3 @@ def test_a_strain_gradient_energy_gives_the_same_on_several_ranks(ranks, tmp_pat
     assert one[0]["steps"][0]["handshake"]["kept"]
     assert np.abs(more[1] - one[1]).max() < DISPLACEMENT
     assert np.abs(plain[1] - one[1]).max() > 100 * DISPLACEMENT
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ranks", [2, 3, 4])
-def test_a_sample_of_the_atoms_is_the_same_on_several_ranks(ranks, tmp_path):
-    given = {
-        "domain.radius": "600 angstrom",
-        "coupling.method": "bqcf",
-        "solver.stability": "false",
-        "compare.atomistic": "false",
-        "estimate": "{largest: 1000, tiles: 40}",
-    }
-    one, more = (
-        run(n, tmp_path / str(n), "crack_eam", **given)[0]["steps"][0]["estimate"]
-        for n in (1, ranks)
-    )
-    assert more["sampling"]["tiles"] == one["sampling"]["tiles"]
-    for key in ("elasticity_norm", "energy_norm", "total_h1", "tip_h1", "standard_error"):
-        assert more[key] == pytest.approx(one[key], rel=1e-6), key

@@ -27,6 +27,7 @@ from msolve.stability import acoustic_minimum, doubtful_atoms, unstable_cells
 
 TOLERANCE = 0.001
 DECKS = Path(__file__).parents[2] / "solver_configs"
+SMALL = {"rim": "2 angstrom", "tip_radius": "4 angstrom"}
 
 
 def test_marks_are_the_fewest_that_hold_the_share():
@@ -199,6 +200,22 @@ def test_a_run_refines_itself_until_it_is_close_enough(tmp_path):
     assert again.steps[-1].unknowns == rounds[-1]["unknowns"]
 
 
+def test_a_run_refines_itself_to_an_energy_norm_and_tells_each_round(tmp_path):
+    result = run_case(
+        given(tmp_path, compare=SMALL, adaptivity={"energy_norm": 0.005, "quadratic": False}),
+        MPI.COMM_WORLD,
+    )
+    rows = result.adaptivity["rounds"]
+    assert result.adaptivity["stopped"] == "the estimated error is small enough"
+    assert len(rows) > 1 and rows[0]["energy_norm"] > 0.005 >= rows[-1]["energy_norm"]
+    for row in rows:
+        assert row["energy"] == pytest.approx(row["energy_norm"] ** 2 / 2, rel=1e-6)
+        assert row["elasticity_norm"] > 0 and 0 < row["deferred"] < 0.01 * row["energy_norm"]
+        assert row["algebraic"] < 0.01 * row["energy_norm"]
+    told = (tmp_path / "msolve.log").read_text()
+    assert told.count("part of the error") == len(rows) + 1  # a table a round, and of the load step
+
+
 def test_only_the_last_round_is_solved_and_estimated_to_the_end(tmp_path):
     wanted = {"total_h1": "0.0005 angstrom", "quadratic": False}
     result = run_case(given(tmp_path, adaptivity=wanted), MPI.COMM_WORLD)
@@ -250,6 +267,23 @@ def test_defects_that_lie_in_no_core_are_found(tmp_path):
     assert result.comparison.total_h1 == pytest.approx(errors[-1], rel=0.3)
 
 
+@pytest.mark.slow
+def test_two_cracks_of_which_one_is_told_are_found(tmp_path):
+    """The deck as it is: its only core holds no more than the middle of the first."""
+    changes = [f"output.directory={tmp_path}", "output.fields=false"]
+    case = load_case(DECKS / "adaptive_two_cracks.yaml", changes)
+    result = run_case(case, MPI.COMM_WORLD)
+    assert result.adaptivity["stopped"] == "the estimated error is small enough"
+    assert result.comparison.total_h1 < 1.1 * 0.03
+    cores = case_from_dict(dict(result.case), folder=DECKS).regions.all_cores
+    holes = np.array(case.defect.positions)
+    inside = [
+        core.region().distance(np.column_stack([holes[:, :2], np.zeros(10)])) < 0 for core in cores
+    ]
+    assert np.any(inside, axis=0).all()
+    assert {"refinement.png", "budget.png"} <= set(result.files)
+
+
 def test_a_vacancy_beyond_the_sites_that_are_looked_for_takes_none_of_them(tmp_path):
     holes = [[0, 0], ["0.97 angstrom", 0], ["12 angstrom", "3 angstrom"]]
     positions = {"kind": "vacancy", "positions": holes}
@@ -260,9 +294,6 @@ def test_a_vacancy_beyond_the_sites_that_are_looked_for_takes_none_of_them(tmp_p
         near = body.sites(0.0, reach).positions
         kept = every[np.abs(every[:, :2]).max(axis=1) <= reach]
         assert np.array_equal(near, kept)
-
-
-SMALL = {"rim": "2 angstrom", "tip_radius": "4 angstrom"}
 
 
 def rounds_of(folder, **changes):

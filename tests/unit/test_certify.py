@@ -3,26 +3,29 @@
 """What is certified holds: radii bound the true errors, saddles are refused, zones and whole bodies agree."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from mpi4py import MPI
 
 import numpy as np
 import pytest
+from scipy import linalg
 
 import bodies
 from msolve.against import FullModel
 from msolve.assemble import full_atomistic
 from msolve.build import build, build_mesh, set_up
-from msolve.certificate.algorithm import Effort, certify, closed
+from msolve.certificate.algorithm import Effort, certify
 from msolve.certificate.factor import dominates
 from msolve.certificate.hessian import assembled_hessian
 from msolve.certificate.modes import bond_laplacian, loose_bonds, softest_modes
-from msolve.certificate.numbers import Certificate
-from msolve.certified import Certifier, changed_bonds
+from msolve.certificate.numbers import Certificate, closed
+from msolve.certified import Branch, Certifier, beside_the_cut, changed_bonds
 from msolve.compare import Norms, lift_to, unknowns_of
 from msolve.config import load_case
 from msolve.methods import solve
+from msolve.run import run_case
 from msolve.solvers import Settings, minimise
 
 DECKS = Path(__file__).parents[2] / "solver_configs"
@@ -59,6 +62,10 @@ def crack():
     return setup, assembly, z, t, full, start, exact, found
 
 
+def found_lines(crack):
+    return crack[-1].lines()
+
+
 def norm(matrix, v):
     product = v.duplicate()
     matrix.mult(v, product)
@@ -74,12 +81,21 @@ def test_the_radius_bounds_the_error(crack):
     assert norm(H, start - exact) <= told.bound <= 1.1 * norm(H, start - exact)
     assert norm(D, ball.x - exact) <= told.radius_h1
     assert norm(D, start - exact) <= told.bound_h1 <= 1.5 * norm(D, start - exact)
+    v = full.problem.gather(start, t) - full.problem.gather(exact, t)
+    rms = np.sqrt((v[full.free] ** 2).sum() / full.free.sum())
+    assert rms <= told.bound_rms <= 1.1 * rms
+    i, j = loose_bonds(full)
+    strain = (
+        np.linalg.norm(v[i] - v[j], axis=1).max() / full.body.crystal.nearest_neighbour_distance
+    )
+    assert strain <= told.bound_strain <= 1.1 * strain
+    assert 0 < told.least <= np.linalg.eigvalsh(D.convert("dense").getDenseArray())[0]
 
 
 def test_corrections_converge_quadratically_and_are_needed(crack):
     told = crack[-1].certificate
     assert told.corrections >= 1 and told.residuals[1] < 0.2 * told.residuals[0]
-    first = closed(told.__class__("C", None, 0, 0, told.residuals[0]), told.lipschitz, "", "B")
+    first = closed(told.__class__("C", None, 0, 0, told.residuals[0]), told.lipschitz, "", "B", 2.7)
     assert first is None
 
 
@@ -90,12 +106,19 @@ def test_the_branch_is_told(crack):
     assert (np.diff(x1) > 0).all() and opening[0] > opening[-1]
     # At 1.1 K_G the crack is trapped: one atom further on its energy is lower.
     assert branch.lower < 0 and branch.lower_tip[0] > branch.tip[0] + 1.5
+    assert branch.healed == 0 and branch.advanced in (0, 1)
+    assert found_lines(crack)[2].startswith("lowest eigenvalues")
+    assert f"tip at x1 = {branch.tip_corrected[0]:.3g} Å, open" in found_lines(crack)[2]
 
 
 def test_what_is_told_is_json(crack):
     told = json.loads(json.dumps(crack[-1].told()))
     assert told["statement"].count("Level") == 1 and told["branch"]["changed_bonds"] == 0
-    assert "certified, level" in crack[-1].lines()[0]
+    lines = found_lines(crack)
+    assert "certified, level" in lines[0] and lines[1] == told["statement"]
+    for what in ("none sampled", "root mean square over atoms", "of its length", "model_error"):
+        assert what in told["statement"]
+    assert told["products"] > 5 * told["corrections"] and told["columns"] > 100
 
 
 def test_a_zone_as_large_as_the_body_is_the_body(crack):
@@ -123,6 +146,16 @@ def test_a_saddle_is_refused():
     found, centre = certify(full, x, 1.0, Effort())
     assert found.level == "C" and found.negative > 0 and centre is None
     assert "saddle" in found.obstacle and "Nothing is certified" in found.statement()
+    # By how much, and where: whole numbers of negative eigenvalues, as pivots count them, and the softest atom.
+    H, D = (
+        np.array(m.convert("dense").getDenseArray())
+        for m in (assembled_hessian(full, x, 1.0), bond_laplacian(full))
+    )
+    values = linalg.eigh(H, D, eigvals_only=True)
+    assert found.negative == (values < 0).sum()
+    assert found.eigenvalues == pytest.approx(values[: len(found.eigenvalues)], rel=1e-6)
+    assert np.linalg.norm(found.softest_at) < 9.0
+    assert f"{found.negative} negative by inertia" in found.stands()
 
 
 def test_without_corrections_the_crack_is_not_certified(crack):
@@ -150,8 +183,57 @@ def test_bonds_and_modes(crack):
 
 def test_closing():
     at = Certificate("C", None, 1, 0, 0.1, moved=0.5, moved_h1=0.2, stability=4.0)
-    assert closed(at, 5.1, "", "B") is None
-    found = closed(at, 3.0, "", "B")
+    assert closed(at, 5.1, "", "B", 2.0) is None
+    found = closed(at, 3.0, "", "B", 2.0)
     # The smaller root of ½ L ρ² - ρ + η = 0.
     assert 1.5 * found.radius**2 - found.radius + 0.1 == pytest.approx(0, abs=1e-15)
     assert found.bound == 0.5 + found.radius and found.bound_h1 == 0.2 + found.radius / 2
+
+
+def test_pairs_across_the_cut_are_counted(crack):
+    full = crack[4]
+    upper = (np.abs(full.X[:, 1] - full.body.half_gap) < 1e-3) & full.free
+    behind = (full.X[:, 0] < 0)[upper].sum()
+    # All closed, as in the crystal at rest; and all parted, beyond the end of the cut too.
+    assert beside_the_cut(full, full.X) == (behind, 0)
+    parted = full.X + np.outer(full.X[:, 1] > 0, [0.0, 2.0, 0.0])
+    assert beside_the_cut(full, parted) == (0, upper.sum() - behind)
+    warned = Branch(
+        (0.0, 0.0), (0.0, 0.0), 3, (), healed=1, advanced=2, lower=-0.1, lower_moved=1.0
+    )
+    told = " ".join(warned.warnings())
+    for what in (
+        "3 bonds differ",
+        "1 pair of atoms across",
+        "2 pairs of atoms beyond",
+        "0.1 eV lower",
+    ):
+        assert what in told
+    assert Branch(None, None, None, ()).warnings() == []
+
+
+def test_what_is_not_certified_is_told_with_its_branch(crack):
+    """The crack without corrections, whose test does not close."""
+    setup, assembly, z, t = crack[:4]
+    changes = {"corrections": 0, "fold": False}
+    asked = setup.case.certificate.model_copy(update=changes)
+    setup = replace(setup, case=setup.case.model_copy(update={"certificate": asked}))
+    found = Certifier(setup, assembly, FullModel(setup, assembly))(z, t)
+    branch = found.branch
+    assert found.certificate.level == "C" and found.ball is None
+    assert branch.tip == pytest.approx(crack[-1].branch.tip) and branch.tip_corrected is None
+    assert branch.changed_bonds is None and len(branch.opening) > 5
+    assert len(found.lines()) == 2 + len(branch.warnings()) and "lowest" in found.lines()[1]
+
+
+@pytest.mark.slow
+def test_the_deck_of_a_certified_crack(tmp_path):
+    changes = [f"output.directory={tmp_path}", "output.pictures=false", "output.fields=false"]
+    result = run_case(load_case(DECKS / "certified_crack.yaml", changes), MPI.COMM_WORLD)
+    log = (tmp_path / "msolve.log").read_text()
+    for step in result.steps:
+        told = step.certificate
+        assert told["level"] == "A" and told["statement"] in log
+        assert {one["meant"] for one in step.quantities.values()} >= {"certified, level A"}
+    # At the last load the full model was solved as well; its norm leaves out the bonds at the rim.
+    assert result.comparison.total_h1 <= result.steps[-1].certificate["bound_h1"]

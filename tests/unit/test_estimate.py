@@ -8,9 +8,13 @@ from scipy import linalg, sparse
 
 import bodies
 from msolve.assemble import full_atomistic
+from msolve.certificate.modes import bond_laplacian, loose_bonds, springs_matrix
 from msolve.compare import Lifting, compare, lift_to, unknowns_of
 from msolve.estimate import Estimator
+from msolve.estimate.bounds import least_eigenvalue, two_sided
 from msolve.estimate.exhaustive import space_in_full
+from msolve.estimate.truncation import truncation
+from msolve.output import budget
 from msolve.solvers import Settings, correct, minimise
 
 TIGHT = Settings(tolerance=1e-8)
@@ -111,6 +115,53 @@ def test_norms_are_those_of_dense_matrices(case):
     assert found.discretisation == pytest.approx(rest, rel=0.02)
     whole = found.coupling**2 + found.discretisation**2
     assert whole == pytest.approx(step @ K @ step, rel=0.02)
+
+
+def test_bounds_from_both_sides_hold_and_close_in(case):
+    """Springs of any stiffness between neighbours, against dense linear algebra, around rough solutions."""
+    full = case[2]
+    components = full.problem.kinematics.unknowns.components
+    rng = np.random.default_rng(1)
+    i, j = loose_bonds(full)
+    half = rng.normal(size=(len(i), 3, 3))
+    springs = springs_matrix(full, i, j, half @ np.swapaxes(half, 1, 2) + 0.1 * np.eye(3))
+    K, least = matrix(springs), least_eigenvalue(springs, components)
+    lowest = linalg.eigvalsh(K)[0]
+    assert 0.01 * lowest < least <= lowest
+    alike = bond_laplacian(full)
+    # Where all springs are alike the bound is as good as its vector.
+    assert 0.5 < least_eigenvalue(alike, components) / linalg.eigvalsh(matrix(alike))[0] <= 1
+    r, rough = springs.createVecLeft(), springs.createVecLeft()
+    r.array[:] = rng.normal(size=len(K))
+    phi = linalg.solve(K, r.array)
+    exact, widths = np.sqrt(r.array @ phi), []
+    for noise in (1.0, 0.1, 0.01, 1e-4, 0.0):
+        rough.array[:] = phi * (1 + noise * rng.normal(size=len(phi)))
+        low, high = two_sided(springs, r, rough, least)
+        assert low <= exact <= high
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 0.1 * exact and widths[-1] < 1e-6 * exact
+    rough.set(0.0)
+    assert two_sided(springs, r, rough, least)[0] == 0.0
+    springs.scale(-1.0)
+    assert least_eigenvalue(springs, components) is None
+
+
+def test_a_table_says_what_the_error_consists_of(case):
+    coupled, z, _ = case[:3]
+    found, _ = estimate(case, minimised=coupled.problem)
+    rows = {name.strip(): (value, how) for name, value, how in budget(found)}
+    assert rows["all, in elasticity"] == (f"{found.elasticity_norm:.3g}", "computed")
+    assert found.elasticity_bounds == (found.elasticity_norm, found.elasticity_norm)
+    assert rows["coupling"][0] == f"{found.coupling:.2g}" and rows["mesh"][1].startswith("share")
+    assert found.energy_bounds[0] == pytest.approx(found.energy_norm)
+    assert found.energy_norm < found.energy_bounds[1] < 1.1 * found.energy_norm
+    # Never renewed, the dead load differs from that of this state.
+    assert rows["deferred correction"][0] == f"{found.deferred:.2g}" and found.deferred > 0
+    beyond, how = truncation(coupled, z, 1.0)
+    assert (found.truncation, found.truncation_kind) == (beyond, how) == (beyond, "extrapolated")
+    assert beyond > 0 and rows["beyond the outer boundary"][0] == f"{beyond:.2g}"
 
 
 def test_elasticity_alone_asks_for_no_products(case):

@@ -14,6 +14,7 @@ from msolve.io.pictures import (
     AtomsView,
     MeshView,
     Opening,
+    picture_budget,
     picture_comparison,
     picture_convergence,
     picture_domain,
@@ -104,3 +105,36 @@ def test_colour_scales_are_symmetric_and_round():
     assert (norm.vmin, norm.vmax) == (-20.0, 20.0)
     rounded = [rounded_up(x) for x in (0.0, 0.12, 9.1, 31.0)]
     assert rounded == pytest.approx([1.0, 0.15, 10.0, 40.0])
+
+
+def test_the_budget_stacks_what_adds_up(tmp_path, monkeypatch):
+    """Coupling and mesh share the height that belongs to both by their squares; the others stand on top."""
+    drawn = []
+    bar = mpl.axes.Axes.bar
+    monkeypatch.setattr(
+        mpl.axes.Axes,
+        "bar",
+        lambda self, *a, **k: drawn.append((a[1], a[3].copy())) or bar(self, *a, **k),
+    )
+    rows = [
+        {
+            "coupling": 3.0,
+            "discretisation": 4.0,
+            "algebraic": 0.5,
+            "deferred": None,
+            "truncation": 1.0,
+        },
+        {
+            "coupling": 0.6,
+            "discretisation": 0.8,
+            "algebraic": 0.1,
+            "deferred": 0.2,
+            "truncation": 0.0,
+        },
+    ]
+    panels = {"load": [("1", rows[0])], "round of the refinement": [("0", rows[0]), ("1", rows[1])]}
+    picture_budget(tmp_path / "budget.png", panels, title="a budget")
+    assert_picture(tmp_path / "budget.png")
+    heights, below = zip(*drawn[3:], strict=True)
+    assert np.allclose(np.sum(heights[:2], axis=0), [5.0, 1.0])
+    assert np.allclose(heights[0], [9 / 5, 0.36]) and np.allclose(below[-1], [5.5, 1.1])

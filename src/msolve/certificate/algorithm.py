@@ -11,8 +11,9 @@ times H: it has as many negative eigenvalues as H, none. A coupled state is rare
 near a crack that is about to advance; one or two Newton corrections on the full lattice make η quadratically smaller.
 The error of the coupled state x₀ is then at most |x - x₀| + ρ.
 
-The corrections need no exact arithmetic and are solved by conjugate gradients, with the factors of the first Hessian as
-preconditioner. Only where the test is about to close is the Hessian assembled anew.
+The corrections need no exact arithmetic and are solved by conjugate gradients on products with the Hessian where they
+stand, with the factors of the first one as preconditioner. Only where the test is about to close is the Hessian
+assembled anew, from products, and factorised.
 
 References:
     P. Deuflhard, Newton Methods for Nonlinear Problems (Springer, 2004), theorem 2.1: affine covariance.
@@ -34,8 +35,15 @@ from msolve.assemble import Assembly
 from msolve.certificate.bounds import has_bound, lipschitz_bound
 from msolve.certificate.factor import Factor
 from msolve.certificate.hessian import assembled_hessian
-from msolve.certificate.modes import Mode, bond_laplacian, proven_stability, softest_modes
-from msolve.certificate.numbers import Certificate, Level
+from msolve.certificate.modes import (
+    Mode,
+    bond_laplacian,
+    loose_bonds,
+    modes_of,
+    proven_stability,
+    softest_modes,
+)
+from msolve.certificate.numbers import Certificate, closed
 from msolve.certificate.sampled import loaded_atom, power_iteration, sampled_lipschitz
 from msolve.compare import Norms, on_atoms
 from msolve.errors import ConvergenceError
@@ -117,25 +125,26 @@ def certify(
     Returns:
         The certificate, and where its ball lies; ``None`` if nothing is certified.
     """
-    first = Factor(assembled_hessian(full, x0, t, effort.progress))
+    work = _Work(full, t, effort)
+    first = Factor(work.hessian(x0))
     if not first.positive:
-        return _unstable(full, first, 0, ()), None
+        return _unstable(work, first, 0, ()), None
     x = x0.copy()
     etas: list[float] = []
     best: tuple[Certificate, Centre | None] | None = None
     for k in range(effort.corrections + 1):
         last = k == effort.corrections
         try:
-            state = _newton(full, x, t, first)
+            state = _newton(work, x, first)
         except ConvergenceError as error:
-            return best or (_lost(full, k, etas, str(error)), None)
+            return best or (_lost(work, first, k, etas, str(error)), None)
         etas.append(state.eta)
         # Even where the first test would close a correction makes the bound of the coupled error sharp.
         if last or (k > 0 and _promising(full, state, t, first, effort)):
-            factor = Factor(assembled_hessian(full, x, t, effort.progress)) if k else first
+            factor = Factor(work.hessian(x)) if k else first
             if not factor.positive:
-                return best or (_unstable(full, factor, k, etas), None)
-            found = _test(full, x0, x, t, factor, effort, etas)
+                return best or (_unstable(work, factor, k, etas), None)
+            found = _test(work, x0, x, factor, etas)
             if best is None or found[0].level < best[0].level:
                 best = found
             if best[0].level == "A" or (best[0].level == "B" and not has_bound(full)):
@@ -145,33 +154,83 @@ def certify(
     return best
 
 
-def _lost(full: Assembly, k: int, etas: list[float], why: str) -> Certificate:
-    """A correction led astray."""
+class _Work:
+    """The model at one load, and how many Hessian products were asked of it.
+
+    Attributes:
+        products: By corrections.
+        columns: By matrices.
+    """
+
+    def __init__(self, full: Assembly, t: float, effort: Effort) -> None:
+        self.full, self.t, self.effort = full, t, effort
+        self.products = self.columns = 0
+
+    def hessian(self, x: PETSc.Vec) -> PETSc.Mat:
+        """The assembled Hessian in a state. Collective."""
+        each = self.full.problem.kinematics.unknowns.components
+
+        def counted(done: int, total: int) -> None:
+            self.columns += each
+            if self.effort.progress is not None:
+                self.effort.progress(done, total)
+
+        return assembled_hessian(self.full, x, self.t, counted)
+
+    def nothing(self, what: str, k: int, etas: Sequence[float], factor: Factor) -> Certificate:
+        """That nothing is certified, with the softest directions of the Hessian in ``factor``. Collective."""
+        modes = modes_of(factor.matrix, bond_laplacian(self.full), MODES)
+        return Certificate(
+            level="C",
+            obstacle=what,
+            corrections=k,
+            negative=factor.negative,
+            residual=etas[-1] if etas else math.inf,
+            residuals=tuple(etas),
+            eigenvalues=tuple(mode.value for mode in modes),
+            softest_at=_softest_place(self.full, modes),
+            products=self.products,
+            columns=self.columns,
+            atoms=int(self.full.free.sum()),
+        )
+
+
+def _softest_place(full: Assembly, modes: Sequence[Mode]) -> tuple[float, float, float] | None:
+    """Place of the atom that the first mode strains most (x1, x2, x3) [Å]. Collective."""
+    if not modes:
+        return None
+    x1, x2, x3 = (float(x) for x in full.X[softest_atoms(full, modes[0])[0]])
+    return x1, x2, x3
+
+
+def _lost(work: _Work, first: Factor, k: int, etas: Sequence[float], why: str) -> Certificate:
+    """A correction led astray; ``first`` is of the coupled state."""
     what = f"correction {k} led to a state without energy or stability ({why})"
-    eta = etas[-1] if etas else math.inf
-    return Certificate("C", what, k, 0, eta, tuple(etas), atoms=int(full.free.sum()))
+    return work.nothing(what, k, etas, first)
 
 
-def _unstable(full: Assembly, factor: Factor, k: int, etas: Sequence[float]) -> Certificate:
+def _unstable(work: _Work, factor: Factor, k: int, etas: Sequence[float]) -> Certificate:
     """Not near a minimum."""
     where = "the coupled state" if k == 0 else f"the state after {k} corrections"
     what = (
         f"{where} is no minimum of the full model: its Hessian has {factor.negative} negative and "
         f"{factor.zero} vanishing eigenvalues; it is a saddle or on the way across one"
     )
-    eta = etas[-1] if etas else math.inf
-    return Certificate("C", what, k, factor.negative, eta, tuple(etas), atoms=int(full.free.sum()))
+    return work.nothing(what, k, etas, factor)
 
 
-def _newton(full: Assembly, x: PETSc.Vec, t: float, near: Factor) -> _State:
+def _newton(work: _Work, x: PETSc.Vec, near: Factor) -> _State:
     """Newton's step in ``x`` by conjugate gradients; raises ``ConvergenceError`` where there is none."""
-    r = x.duplicate()
-    full.problem.evaluate(x, t, r)
-    work = Counted(full.problem, t)
+    full, r = work.full, x.duplicate()
+    full.problem.evaluate(x, work.t, r)
+    counted = Counted(full.problem, work.t)
     size = (x.getLocalSize(), None)
-    H = PETSc.Mat().createPython((size, size), work.linearised(x), comm=x.comm)
+    H = PETSc.Mat().createPython((size, size), counted.linearised(x), comm=x.comm)
     H.setUp()
-    step = near.solve_near(H, r, FORCING, "the Hessian has a negative direction")
+    try:
+        step = near.solve_near(H, r, FORCING, "the Hessian has a negative direction")
+    finally:
+        work.products += counted.products
     return _State(x, r, step, math.sqrt(max(r.dot(step), 0.0)))
 
 
@@ -186,23 +245,23 @@ def _promising(full: Assembly, state: _State, t: float, near: Factor, effort: Ef
 
 
 def _test(
-    full: Assembly,
-    x0: PETSc.Vec,
-    x: PETSc.Vec,
-    t: float,
-    factor: Factor,
-    effort: Effort,
-    etas: list[float],
+    work: _Work, x0: PETSc.Vec, x: PETSc.Vec, factor: Factor, etas: list[float]
 ) -> tuple[Certificate, Centre | None]:
     """Newton-Kantorovich in ``x``, whose Hessian is positive: with a proved constant if one closes the test."""
+    full, t, effort = work.full, work.t, work.effort
     H, D = factor.matrix, bond_laplacian(full)
     r = x.duplicate()
     full.problem.evaluate(x, t, r)
     step = factor.solve(r)
     modes = tuple(softest_modes(H, D, MODES, any_direction(full.problem, full.preconditioner)))
     stability = proven_stability(H, D, modes[0].value) if modes else None
-    eta = math.sqrt(max(r.dot(step), 0.0)) * (1 + ROUNDING) + rounding(full, D, stability)
-    moved = x0 - x
+    least = lowest_of(full, D)
+    eta = math.sqrt(max(r.dot(step), 0.0)) * (1 + ROUNDING) + rounding(full, least, stability)
+    moved, atoms = x0 - x, int(full.free.sum())
+    i, j = loose_bonds(full)
+    v = on_atoms(full, moved)
+    neighbours = full.body.crystal.nearest_neighbour_distance
+    strain = np.linalg.norm(v[i] - v[j], axis=1).max(initial=0.0) / neighbours
     known = Certificate(
         level="C",
         obstacle=None,
@@ -212,15 +271,21 @@ def _test(
         residuals=tuple(etas),
         moved=_norm(H, moved),
         moved_h1=_norm(D, moved),
+        moved_rms=float(moved.norm()) / math.sqrt(max(atoms, 1)),
+        moved_strain=float(strain),
         stability=stability,
+        least=least,
         eigenvalues=tuple(mode.value for mode in modes),
+        softest_at=_softest_place(full, modes),
         soft_share=tuple(float(mode.vector.dot(r)) ** 2 / eta**2 for mode in modes),
-        atoms=int(full.free.sum()),
+        products=work.products,
+        columns=work.columns,
+        atoms=atoms,
     )
     centre = Centre(x, factor.solve, modes)
     bound = lipschitz_bound(full, x, t, H, 2 * eta)
     if bound is not None:
-        proved = closed(known, bound.value, bound.how, "A")
+        proved = closed(known, bound.value, bound.how, "A", neighbours)
         if proved is not None:
             return proved, centre
     starts = _starts(full, H, r, modes)
@@ -228,7 +293,7 @@ def _test(
     L = effort.factor * sampled
     how = f"{effort.factor:g} times the largest of {len(starts)} power iterations"
     known = replace(known, sampled=sampled, lipschitz=L, lipschitz_how=how, number=2 * L * eta)
-    found = closed(known, L, how, "B")
+    found = closed(known, L, how, "B", neighbours)
     if found is not None:
         return found, centre
     softest = modes[0].value if modes else 0.0
@@ -239,34 +304,23 @@ def _test(
     return replace(known, obstacle=what), None
 
 
-def rounding(full: Assembly, D: PETSc.Mat, stability: float | None) -> float:
-    """What round-off of the forces may add to their dual norm: |δr| over the root of H's lowest eigenvalue [√eV]."""
-    least = least_eigenvalue(D, full.problem.kinematics.unknowns.components)
+def lowest_of(full: Assembly, D: PETSc.Mat) -> float | None:
+    """A lower bound of the eigenvalues of D, the sum of squares over bonds; ``None`` if none is found. Collective."""
+    return least_eigenvalue(D, full.problem.kinematics.unknowns.components)
+
+
+def rounding(full: Assembly, least: float | None, stability: float | None) -> float:
+    """What round-off of the forces may add to their dual norm: |δr| over the root of H's lowest eigenvalue [√eV].
+
+    Args:
+        full: The model.
+        least: Lower bound of the eigenvalues of D.
+        stability: τ with H ≥ τ D [eV/Å²].
+    """
     if stability is None or least is None:
         return 0.0
     size = FORCE_ROUNDING * math.sqrt(full.problem.kinematics.unknowns.n_global)
     return size / math.sqrt(stability * least)
-
-
-def closed(known: Certificate, L: float, how: str, level: Level) -> Certificate | None:
-    """The certificate that a Lipschitz constant gives; ``None`` if the test does not close."""
-    h = 2 * L * known.residual
-    if not h <= 1:
-        return None
-    # (1 - √(1 - h)) / L without cancellation
-    radius = 2 * known.residual / (1 + math.sqrt(1 - h))
-    in_h1 = None if known.stability is None else radius / math.sqrt(known.stability)
-    return replace(
-        known,
-        level=level,
-        lipschitz=L,
-        lipschitz_how=how,
-        number=h,
-        radius=radius,
-        bound=known.moved + radius,
-        radius_h1=in_h1,
-        bound_h1=None if in_h1 is None else known.moved_h1 + in_h1,
-    )
 
 
 def _starts(full: Assembly, H: PETSc.Mat, r: PETSc.Vec, modes: tuple[Mode, ...]) -> list[PETSc.Vec]:

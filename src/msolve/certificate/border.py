@@ -34,7 +34,7 @@ from scipy import sparse
 
 from msolve.assemble import Assembly
 from msolve.certificate.factor import Factor
-from msolve.certificate.modes import Mode, softest_modes
+from msolve.certificate.modes import modes_of
 from msolve.compare import from_atoms, on_atoms, unknowns_of
 from msolve.errors import ConvergenceError
 from msolve.kinematics import petsc_matrix
@@ -44,9 +44,6 @@ Solve = Callable[[PETSc.Vec], PETSc.Vec]
 
 BORDER_ATOMS = 40
 """Atoms whose places the amplitude is made of: those that the mode pulls most."""
-
-SHIFTS = (0.0, 0.05, 0.2, 0.8, 3.2)
-"""Multiples of the sum of squares over bonds that make a Hessian definite so that modes can be found [eV/Å²]."""
 
 STIFFENED = 1.0
 """Stiffness that the border gives to the softest mode, over that of the second one."""
@@ -107,17 +104,6 @@ class Border:
         )
         out.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         return out
-
-
-def modes_of(H: PETSc.Mat, D: PETSc.Mat, count: int) -> list[Mode]:
-    """Lowest eigenpairs of H v = λ D v, λ of any sign; ⟨v, D v⟩ = 1. Empty where H is far from definite. Collective."""
-    for shift in SHIFTS:
-        shifted = H.copy()
-        shifted.axpy(shift, D, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-        if Factor(shifted).positive:
-            found = softest_modes(shifted, D, count)
-            return [Mode(value - shift, v * math.sqrt(value)) for value, v in found]
-    return []
 
 
 def chosen_border(full: Assembly, x: PETSc.Vec, t: float, H: PETSc.Mat, D: PETSc.Mat) -> Border:

@@ -27,12 +27,18 @@ from petsc4py import PETSc
 import numpy as np
 
 from msolve.assemble import Assembly
-from msolve.certificate.algorithm import ROUNDING, Effort, rounding, softest_atoms
-from msolve.certificate.border import Border, Bordered, chosen_border, modes_of, solver_near
+from msolve.certificate.algorithm import ROUNDING, Effort, lowest_of, rounding, softest_atoms
+from msolve.certificate.border import Border, Bordered, chosen_border, solver_near
 from msolve.certificate.bounds import Motion, has_bound, lipschitz_bound
 from msolve.certificate.factor import Factor, dominates
 from msolve.certificate.hessian import assembled_hessian
-from msolve.certificate.modes import Mode, bond_laplacian, proven_stability, softest_modes
+from msolve.certificate.modes import (
+    Mode,
+    bond_laplacian,
+    modes_of,
+    proven_stability,
+    softest_modes,
+)
 from msolve.certificate.numbers import BranchEnd, FoldCertificate, Level
 from msolve.certificate.sampled import loaded_atom, power_iteration_moving
 from msolve.compare import from_atoms
@@ -191,7 +197,7 @@ def _centre(state: Bordered, D: PETSc.Mat, effort: Effort) -> _Centre:
     at = Bordered.at(full, border, state.x, state.t, factor.solve)
     modes = softest_modes(Hs, D, 1)
     tau = proven_stability(Hs, D, modes[0].value) if modes else None
-    floor = rounding(full, D, tau)
+    floor = rounding(full, lowest_of(full, D), tau)
     eta = at.inverse(at.forces())[2] * (1 + ROUNDING) + floor
     return _Centre(at, H, Hs, D, eta, floor, tau)
 

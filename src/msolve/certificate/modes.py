@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from petsc4py import PETSc
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from msolve.assemble import Assembly
-from msolve.certificate.factor import dominates
+from msolve.certificate.factor import Factor, dominates
 from msolve.compare import bonds
 from msolve.kinematics import petsc_matrix
 
@@ -27,6 +28,9 @@ GIVEN_AWAY = 0.05
 """Share of the lowest Ritz value by which the bound that is to be proved stays below it."""
 
 TRIES = 6
+
+SHIFTS = (0.0, 0.05, 0.2, 0.8, 3.2, 12.8)
+"""Multiples of the sum of squares over bonds that make a Hessian definite so that modes can be found [eV/Å²]."""
 
 
 class Mode(NamedTuple):
@@ -84,6 +88,17 @@ def softest_modes(
         start: A direction with a part along each of them; a random one by default.
     """
     return [Mode(1 / mu, v) for mu, v in _largest(D, H, count, start)]
+
+
+def modes_of(H: PETSc.Mat, D: PETSc.Mat, count: int) -> list[Mode]:
+    """Lowest eigenpairs of H v = λ D v, λ of any sign; ⟨v, D v⟩ = 1. Empty where H is far from definite. Collective."""
+    for shift in SHIFTS:
+        shifted = H.copy()
+        shifted.axpy(shift, D, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        if Factor(shifted).positive:
+            found = softest_modes(shifted, D, count)
+            return [Mode(value - shift, v * math.sqrt(value)) for value, v in found]
+    return []
 
 
 def largest_ratio(Q: PETSc.Mat, H: PETSc.Mat) -> float:

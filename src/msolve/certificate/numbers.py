@@ -145,7 +145,7 @@ class Certificate:
         obstacle: What stands in the way at level C; else ``None``.
         corrections: Newton corrections on the full lattice before the test closed, k.
         negative: Negative eigenvalues of H by the inertia of its factorisation: the Morse index.
-        residual: Dual norm η of the forces in the corrected state [√eV].
+        residual: Dual norm η of the forces in the corrected state [√eV]; inf where H is not positive in any.
         residuals: The same in each state, the coupled one first; the earlier ones in the first Hessian's norm.
         lipschitz: L that was used [1/√eV]; ``None`` where none was needed.
         lipschitz_how: How L is known.
@@ -157,9 +157,20 @@ class Certificate:
         moved_h1: Distance of the two in the H1 norm over all bonds [Å].
         radius_h1: ``radius`` in that norm, by ``stability`` [Å].
         bound_h1: Bound of the coupled state's error in that norm [Å].
+        moved_rms: Distance of the two, root mean square over the free atoms [Å].
+        radius_rms: ``radius`` in that measure, by ``radius_h1`` and ``least`` [Å].
+        bound_rms: Bound of the coupled state's error in it [Å].
+        moved_strain: Largest difference of the two over a bond, over the distance of neighbours [-].
+        radius_strain: At most that by ``radius_h1`` [-].
+        bound_strain: Bound of the coupled state's error in it [-].
+        least: Lower bound of the eigenvalues of D, by a positive vector [-].
         stability: τ with H ≥ τ D, D the sum of squares over bonds, shown by inertia [eV/Å²].
-        eigenvalues: Lowest eigenvalues of H against D, Ritz values: near, and no bounds [eV/Å²].
+        eigenvalues: Lowest eigenvalues of H against D, Ritz values: near, and no bounds [eV/Å²]. Where nothing is
+            certified those of the last Hessian that was assembled.
+        softest_at: Place of the atom that the first of these modes strains most, (x1, x2, x3) [Å].
         soft_share: Shares of the last correction's square in these modes.
+        products: Hessian products of the corrections.
+        columns: Hessian products from which Hessians were assembled.
         atoms: Free atoms of the lattice that it speaks of.
         radius_of_zone: Where only atoms around the defect are free in it, the others held in the coupled state: the
             radius of that zone [Å]; ``None`` if it is the whole body.
@@ -182,9 +193,19 @@ class Certificate:
     moved_h1: float = 0.0
     radius_h1: float | None = None
     bound_h1: float | None = None
+    moved_rms: float = 0.0
+    radius_rms: float | None = None
+    bound_rms: float | None = None
+    moved_strain: float = 0.0
+    radius_strain: float | None = None
+    bound_strain: float | None = None
+    least: float | None = None
     stability: float | None = None
     eigenvalues: tuple[float, ...] = ()
+    softest_at: tuple[float, float, float] | None = None
     soft_share: tuple[float, ...] = ()
+    products: int = 0
+    columns: int = 0
     atoms: int = 0
     radius_of_zone: float | None = None
     fold: FoldCertificate | None = None
@@ -213,6 +234,21 @@ class Certificate:
             f"minimum; h = {self.number:.2g} after {self.corrections} corrections"
         )
 
+    def stands(self) -> str | None:
+        """Lowest eigenvalues and Morse index in one line; ``None`` where they are not known."""
+        if not self.eigenvalues:
+            return None
+        values = ", ".join(f"{value:.3g}" for value in self.eigenvalues)
+        where = ""
+        if self.softest_at is not None:
+            where = (
+                f", the first strains most at ({', '.join(f'{x:.3g}' for x in self.softest_at)}) Å"
+            )
+        return (
+            f"lowest eigenvalues {values} eV/Å² against the sum of squares over bonds (Ritz values){where}; "
+            f"{self.negative} negative by inertia"
+        )
+
     def statement(self) -> str:
         """What is guaranteed, in words."""
         body = f"the potential as implemented on a body of {self.atoms} free atoms"
@@ -222,16 +258,71 @@ class Certificate:
                 "them (of these nothing is certified)"
             )
         beside = (
-            "Not covered: the potential's own error, other states outside the ball, and whether this is the branch "
-            "that was wanted."
+            "Not covered: the potential's own error, which a section model_error tells beside this, other states "
+            "outside the ball, and whether this is the branch that was wanted."
         )
         if self.level == "C" or self.radius is None or self.number is None:
             return f"Nothing is certified of {body}: {self.obstacle}. {beside}"
         sure = "bounded analytically" if self.level == "A" else "sampled, with a factor of safety"
         return (
-            f"Of {body}: η = {self.residual:.3g} √eV, stability {self.stability or 0.0:.3g} eV/Å² shown by inertia, "
-            f"Lipschitz constant {self.lipschitz:.3g} /√eV {sure} ({self.lipschitz_how}). If these are valid bounds, "
-            f"there is exactly one equilibrium within {self.radius:.3g} √eV of the corrected state, a minimum, and it "
-            f"is within {self.bound:.3g} √eV ({self.bound_h1 or 0.0:.3g} Å in the H1 norm over bonds) of the coupled "
-            f"solution. Level {self.level}. {beside}"
+            f"Of {body}: η = {self.residual:.3g} √eV from the forces on every one of them, none sampled, stability "
+            f"{self.stability or 0.0:.3g} eV/Å² shown by inertia, Lipschitz constant {self.lipschitz:.3g} /√eV {sure} "
+            f"({self.lipschitz_how}). If these are valid bounds, there is exactly one equilibrium within "
+            f"{self.radius:.3g} √eV of the corrected state, a minimum, and it is within {self.bound:.3g} √eV of the "
+            f"coupled solution{self._in_lengths()}. Level {self.level}. {beside}"
         )
+
+    def _in_lengths(self) -> str:
+        """The bound of the coupled state's error in other measures."""
+        told = []
+        if self.bound_h1 is not None:
+            told.append(f"{self.bound_h1:.3g} Å in the H1 norm over bonds")
+        if self.bound_rms is not None:
+            told.append(f"{self.bound_rms:.2g} Å root mean square over atoms")
+        if self.bound_strain is not None:
+            told.append(f"no bond off by more than {100 * self.bound_strain:.2g} % of its length")
+        return f" ({', '.join(told)})" if told else ""
+
+
+def closed(
+    known: Certificate, L: float, how: str, level: Level, neighbours: float
+) -> Certificate | None:
+    """The certificate that a Lipschitz constant gives; ``None`` if the test does not close.
+
+    Args:
+        known: What is known without it.
+        L: It [1/√eV].
+        how: How it is known.
+        level: Of the certificate, if there is one.
+        neighbours: Distance of neighbours in the crystal [Å].
+    """
+    h = 2 * L * known.residual
+    if not h <= 1:
+        return None
+    # (1 - √(1 - h)) / L without cancellation
+    radius = 2 * known.residual / (1 + math.sqrt(1 - h))
+    found = replace(
+        known,
+        level=level,
+        lipschitz=L,
+        lipschitz_how=how,
+        number=h,
+        radius=radius,
+        bound=known.moved + radius,
+    )
+    if known.stability is None:
+        return found
+    in_h1 = radius / math.sqrt(known.stability)
+    # One bond's change is at most the root of the sum of squares over all.
+    strain = in_h1 / neighbours
+    found = replace(
+        found,
+        radius_h1=in_h1,
+        bound_h1=known.moved_h1 + in_h1,
+        radius_strain=strain,
+        bound_strain=known.moved_strain + strain,
+    )
+    if known.least is None:
+        return found
+    rms = in_h1 / math.sqrt(known.least * max(known.atoms, 1))
+    return replace(found, radius_rms=rms, bound_rms=known.moved_rms + rms)

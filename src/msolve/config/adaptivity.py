@@ -22,12 +22,18 @@ class QuantityGoal(Section):
 class Adaptivity(Section):
     """Refining core and mesh by the estimated error, until it is small enough or too dear. Discs only.
 
-    It needs a tolerance (`total_h1` or `quantity`) or a budget (`atoms`, `unknowns` or `seconds`).
+    It needs a tolerance (`total_h1`, `energy_norm` or `quantity`) or a budget (`atoms`, `unknowns` or `seconds`).
     """
 
     total_h1: PositiveLength | None = Field(
         default=None,
         description="Estimated error at which to stop: the H1 norm over all bonds inside the rim.",
+    )
+    energy_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="The same in the energy norm, √eV for one period along the front: half its square is the energy "
+        "that the error holds. In the place of `total_h1`, not beside it.",
     )
     quantity: QuantityGoal | None = Field(
         default=None,

@@ -323,10 +323,13 @@ def _refinement_problems(case: Case) -> list[str]:
 def _ends_of_refinement(case: Case, wanted: Adaptivity) -> list[str]:
     """Whether something ends the refinement, and what that is exists."""
     problems = []
-    ends = (wanted.total_h1, wanted.quantity, wanted.atoms, wanted.unknowns, wanted.seconds)
+    norms = (wanted.total_h1, wanted.energy_norm)
+    if all(norm is not None for norm in norms):
+        problems.append("adaptivity.energy_norm: in the place of total_h1, not beside it")
+    ends = (*norms, wanted.quantity, wanted.atoms, wanted.unknowns, wanted.seconds)
     if all(end is None for end in ends):
         problems.append(
-            "adaptivity: nothing says when to stop; needs total_h1, quantity, atoms, unknowns or seconds"
+            "adaptivity: nothing says when to stop; needs total_h1, energy_norm, quantity, atoms, unknowns or seconds"
         )
     names = names_of(case.quantities)
     if wanted.quantity is not None and wanted.quantity.name not in names:

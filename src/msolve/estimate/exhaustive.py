@@ -49,8 +49,14 @@ ROUGH = 0.1
 MOST_PRODUCTS = 60
 """Hessian products for one step at most."""
 
-SPLIT = 1e-4
-"""Relative residual of the projection on the coupled space."""
+SPLIT = 2e-8
+"""Relative residual of the projection on the coupled space: its norms are then known to more than eight digits."""
+
+ROUGH_SPLIT = 1e-4
+"""The same where the estimate only shows what to refine."""
+
+MOST_SPLIT = {2: 300, 3: 60}
+"""Products for that at most, by dimension: in space it would take thousands."""
 
 SAFETY = 0.5
 """Share of the lowest Ritz value that is taken for the stability constant."""
@@ -117,7 +123,8 @@ class Estimator:
         work = float(r.dot(step))
         base = full.problem.gather(w, t)
         d = full.problem.gather(w + step, t) - base
-        parts = split(K, self._space, self._stiffness, self._coupled, step, SPLIT)
+        close = ROUGH_SPLIT if rough else SPLIT
+        parts = split(K, self._space, self._stiffness, self._coupled, step, close)
         held = on_atoms(full, parts.inside)
         squares = np.column_stack([self._norms.each(held), self._norms.each(d - held)])
         algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
@@ -261,6 +268,7 @@ def split(
     K.mult(step, force)
     P.multTranspose(force, pull)
     ksp = conjugate_gradients(stiffness, Apply(coupled.preconditioner), forcing)
+    ksp.setTolerances(max_it=MOST_SPLIT[coupled.body.gdim])
     inside = pull.duplicate()
     ksp.solve(pull, inside)
     part = max(float(pull.dot(inside)), 0.0)

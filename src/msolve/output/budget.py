@@ -12,7 +12,7 @@ COLUMNS = ("part of the error", "√eV", "standing")
 
 def headline(found: Estimate) -> str:
     """An estimate in one line."""
-    sure = ", uncertain by a factor of 2 or 3"
+    sure = ", uncertain by a factor of 3"
     if found.contraction is not None:
         sure = f", uncertain by some {100 * max(found.contraction, 0.01):.0f} %"
     seen = ""
