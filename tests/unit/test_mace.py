@@ -158,7 +158,6 @@ def test_batches_change_nothing_but_the_memory(model_file):
 
 
 def test_a_full_device_means_smaller_batches_and_then_a_message(tiny, monkeypatch):
-    """The one test of what a full GPU does: here the error is raised where no GPU is."""
     x, z, cell = atoms(load_potential(tiny, "mace"))
     every = np.ones(len(x), dtype=bool)
     expected = cluster_energy(load_potential(tiny, "mace"), x, z, cell, [True] * 3)

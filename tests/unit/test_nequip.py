@@ -25,6 +25,7 @@ from msolve.info import about
 from msolve.potentials import load_potential
 from msolve.potentials.bulk import BulkCell
 from msolve.potentials.nequip import NequIP
+from msolve.potentials.staged import Staged
 from msolve.potentials.undisturbed import undisturbed
 from msolve.testing import Tolerances, check_material, check_potential, write_tiny_nequip
 
@@ -119,6 +120,32 @@ def test_batches_change_nothing_but_the_memory(model_file):
         found.append([*patch.evaluate(x, weight), products, patch.site_energies(x)])
     for whole, parts in zip(*found, strict=True):
         assert np.abs(whole - parts).max() < 1e-12 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("allegro", [False, True])
+def test_a_full_device_means_smaller_batches_and_then_a_message(allegro, tmp_path, monkeypatch):
+    write_tiny_nequip(tmp_path / "tiny.ckpt", allegro=allegro)
+    found, fits, usual = [], 100, Staged._stage
+
+    def stage(self, k, data, features, n_sites):
+        if n_sites > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return usual(self, k, data, features, n_sites)
+
+    monkeypatch.setattr(Staged, "_stage", stage)
+    for fits in (100, 3):  # noqa: B007
+        model = load_potential(tmp_path / "tiny.ckpt", "nequip")
+        x, z, cell = atoms(model.numbers)
+        every, weight = np.ones(len(x), dtype=bool), np.linspace(0.0, 1.0, len(x))
+        patch = AtomisticPatch(MPI.COMM_SELF, model, z, cell, [True] * 3, x, every)
+        products = patch.hessian_product(x, weight, np.cos(x))
+        found.append([*patch.evaluate(x, weight), products, patch.site_energies(x)])
+    assert model.batch == 3
+    for whole, parts in zip(*found, strict=True):
+        assert np.abs(whole - parts).max() < 1e-12 * np.abs(whole).max()
+    fits = 0
+    with pytest.raises(MemoryError, match=r"memory of cpu is too small for 12 atoms of tiny"):
+        patch.site_energies(x)
 
 
 @pytest.mark.parametrize("batch", [100, 1])

@@ -27,6 +27,7 @@ from msolve.potentials.calculator import box_around
 from msolve.potentials.mace_import import quiet_import
 from msolve.potentials.named import found_by_name, made_by_name
 from msolve.potentials.protocol import ClusterForces
+from msolve.potentials.shortage import enough_memory
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -157,7 +158,8 @@ class TorchSimEngine:
             system_idx=torch.arange(q, device=self.model.device).repeat_interleave(n),
         )
         try:
-            found = self.model(state)
+            with enough_memory(str(self.model.device), f"{q * n} atoms of {self.name}"):
+                found = self.model(state)
         except NotImplementedError as error:
             raise UnsupportedError(f"the model {self.name} cannot do this: {error}") from error
         except (KeyError, ValueError, RuntimeError, IndexError) as error:
