@@ -23,9 +23,11 @@ from msolve.crystal import Crystal
 from msolve.errors import CaseError, UnsupportedError
 from msolve.info import about
 from msolve.potentials import load_potential
-from msolve.potentials.bulk import BulkCell
+from msolve.potentials.bulk import BulkCell, cauchy_born
+from msolve.potentials.calculator import ase_calculator
 from msolve.potentials.nequip import NequIP
 from msolve.potentials.staged import Staged
+from msolve.potentials.torchsim import torchsim_model
 from msolve.potentials.undisturbed import undisturbed
 from msolve.testing import Tolerances, check_material, check_potential, write_tiny_nequip
 from strips import strip
@@ -326,6 +328,37 @@ def test_compiled_models_are_refused_with_what_to_give(ending, tmp_path):
     (tmp_path / f"fast.{ending}").write_text("compiled")
     with pytest.raises(UnsupportedError, match=r"compiled.*\.nequip\.zip.*\.ckpt"):
         load_potential(tmp_path / f"fast.{ending}", "nequip")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("allegro", [False, True])
+def test_a_compiled_model_is_a_black_box_with_the_forces_of_its_checkpoint(allegro, tmp_path):
+    pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+    write_tiny_nequip(tmp_path / "tiny.ckpt", allegro=allegro)
+    words = ("--mode", "torchscript", "--device", "cpu", "tiny.ckpt", "tiny.nequip.pth")
+    command("nequip-compile", *words, cwd=tmp_path)
+    exact = load_potential(tmp_path / "tiny.ckpt", "nequip")
+    x, z, cell = atoms(exact.numbers)
+    energy, gradient = cluster_energy(exact, x, z, cell, [True] * 3)
+    given = {"compile_path": "tiny.nequip.pth", "device": "cpu"}
+    sim = torchsim_model(
+        "nequip.integrations.torchsim:NequIPTorchSimCalc.from_compiled_model",
+        given | {"neighborlist_backend": "matscipy"}, [74], exact.reach, tmp_path,
+    )  # fmt: skip
+    ase = ase_calculator(
+        "nequip.integrations.ase:NequIPCalculator.from_compiled_model", given, [74], exact.reach, tmp_path
+    )  # fmt: skip
+    # nequip's calculator for ASE takes positions in torch's default precision, which is single.
+    for box, accept in ((sim, 1e-12), (ase, 1e-4)):
+        assert {"site_energy", "virial"} <= box.gives
+        found = box.cluster(x, z, cell, [True] * 3)
+        assert found.energy == pytest.approx(energy, rel=accept)
+        assert np.abs(found.gradient - gradient).max() < accept * np.abs(gradient).max()
+    F = np.eye(3) + 0.02 * np.random.default_rng(4).normal(size=(6, 3, 3))
+    oriented = Crystal.bcc(3.2, 74).oriented([1, -1, 0], [1, 1, 0], [0, 0, 1])
+    mine, theirs = (cauchy_born(model, oriented).energy_density(F) for model in (exact, sim))
+    for one, other in zip(mine, theirs, strict=True):
+        assert np.abs(other - one).max() < 1e-9 * np.abs(one).max()
 
 
 def test_models_that_cannot_be_used_are_refused_by_name(tmp_path):

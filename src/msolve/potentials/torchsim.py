@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Any model of torch-sim's ``ModelInterface`` as an engine of forces: a batch of periodic systems at a time.
 
-The way in for models whose package, or torch-sim itself, wraps them in that interface (SevenNet, ORB, CHGNet,
-MatterSim, fairchem, MACE). eV and Å on both sides. Tested with torch-sim 0.5.2.
+The way in for models whose package, or torch-sim itself, wraps them in that interface (MACE, SevenNet, NequIP,
+Allegro, ORB, MatterSim, fairchem). eV and Å on both sides. Tested with torch-sim 0.5.2.
 """
 
 from __future__ import annotations
