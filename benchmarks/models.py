@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Every sort of potential that the present environment has: what it says of itself, and how fast it is on one core.
 
-In processor time, which other work on the machine changes little. Renews the table in docs/potentials.md; rows of models whose package is in another environment stay as they are
-(``MSOLVE_MODELS=nequip environment/run python benchmarks/models.py`` renews those). Beginnings of names as
-arguments renew only these rows.
+In processor time, which other work on the machine changes little. Renews the table in docs/potentials.md; rows of
+models whose package is in another environment stay as they are (``MSOLVE_MODELS=nequip environment/run python
+benchmarks/models.py`` renews those). Beginnings of names as arguments renew only these rows.
 """
 
 from __future__ import annotations
