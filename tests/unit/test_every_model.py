@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msolve.errors import UnsupportedError
+from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.protocol import ForceModel
 from msolve.testing import Tolerances, check_potential
 
@@ -17,7 +17,7 @@ from models import MODELS, rattled
 
 pytestmark = [pytest.mark.models, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-SINGLE = Tolerances(step=2e-2, gradient=3e-2, hessian=5e-2, exact=1e-4, jump=1e-4)
+SINGLE = Tolerances(step=5e-3, gradient=1e-2, hessian=5e-2, exact=1e-4, jump=1e-4)
 ACCEPT = {
     "MACE, float32 (W)": SINGLE,
     "SevenNet-0, float32 (W)": SINGLE,
@@ -33,7 +33,9 @@ ACCEPT = {
 def test_laws(given):
     try:
         model, oriented = given.loaded()
-    except UnsupportedError as error:
+    except (UnsupportedError, CaseError) as error:
+        if isinstance(error, CaseError) and "No module named" not in str(error):
+            raise
         pytest.skip(f"in another environment: {error}")
     crystal = oriented.crystal
     # A strip so long that some atoms see nothing of each other, also by way of the next period.
