@@ -17,8 +17,8 @@ WORKER = Path(__file__).with_name("black_box_worker.py")
 FORCES = {"gap": 1e-9, "torchsim": 1e-12}
 """Of the largest force; the coefficients of a GAP are large and cancel, which costs digits."""
 
-PRODUCTS = {"gap": 1e-6, "torchsim": 1e-8}
-"""Of the largest; products are differences of two forces, whose round-off is divided by a step of 10⁻³ or 10⁻⁴ Å."""
+PRODUCTS = {"gap": 1e-9, "torchsim": 1e-10}
+"""Of the largest; differences of forces see little of what is rounded alike on every rank."""
 
 PACKAGE = {"gap": "quippy", "torchsim": "torch_sim"}
 
