@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-PIECE = 500_000
+PIECE = 100_000
 """Edges copied at once."""
 
 
@@ -57,8 +57,9 @@ def find_edges(
     pair, shift = np.empty((2, len(order)), dtype=np.int64), np.empty((len(order), 3))
     for start in range(0, len(order), PIECE):
         part = slice(start, start + PIECE)
-        pair[:, part] = found[order[part]].T
-        shift[part] = image[order[part]] @ box
+        pair[:, part] = np.take(found, order[part], axis=0).T
+        whole = np.take(image, order[part], axis=0).astype(np.float64)
+        np.matmul(whole, box, out=shift[part])
         if len(near) < len(positions):
             pair[:, part] = near[pair[:, part]]
     return pair, shift
