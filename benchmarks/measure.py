@@ -110,9 +110,16 @@ def machine() -> dict[str, object]:
     }
 
 
-def publish(name: str, rows: Sequence[Row], text: str, figure: object, **facts: object) -> None:
-    """Renew a section of docs/benchmarks.md, with its picture and numbers."""
-    here = machine()
+def publish(
+    name: str,
+    rows: Sequence[Row],
+    text: str,
+    figure: object,
+    taken: dict[str, object] | None = None,
+    **facts: object,
+) -> None:
+    """Renew a section of docs/benchmarks.md, with its picture and numbers; ``taken`` on this machine, by default."""
+    here = taken or machine()
     load = (
         f"{here['processor']}, {here['cores']} cores, {here['day']}, load {here['load']} at the end"
     )

@@ -87,7 +87,7 @@ def main() -> None:
         "peer": "against",
         "theirs": "its time [s]",
         "ratio": "msolve / peer",
-        "difference": "largest difference",
+        "difference": "difference, of the largest",
     }
     figure = peers.draw(rows)
     figure.axes[0].set_xscale("linear")  # type: ignore[attr-defined]

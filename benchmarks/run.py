@@ -25,6 +25,7 @@ STUDIES = (
     "represented",
     "models",
 )
+"""In the environment of NequIP, run by hand: ``nequip_peers.py``, and ``models.py`` for the rows of its packages."""
 
 
 def main() -> int:

@@ -4,7 +4,8 @@
 
 The prediction adds up, for a rank with ``N / P`` atoms in a cube: the measured time an atom, the measured load of the
 memory by a second rank, the copies in a shell of one cutoff around the cube, and a network of stated latency and
-bandwidth. It leaves out jitter of the machine.
+bandwidth. It leaves out jitter of the machine. Coupled solves are predicted from those of ``ranks.py`` and
+``represented.py`` by Amdahl's law. ``--predict`` measures nothing and predicts anew from what is recorded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import measure
 from common import Row, canvas, table
@@ -109,6 +111,34 @@ def prediction(rows: list[Row]) -> list[Row]:
     return found
 
 
+def coupled_prediction() -> list[Row]:
+    """Seconds of coupled solves on many ranks: what a second rank did not gain counts as not shared at all."""
+    cases: dict[str, Row] = {str(row["case"]): row for row in _recorded("ranks")["rows"]}
+    largest = _recorded("represented")["rows"][-1]
+    small, large = cases["EAM, crack_eam.yaml"], cases["EAM, large core"]
+    network = cases["MACE, crack.yaml"]
+    solves = (
+        ("EAM, 600 atoms", small, float(small["one"])),  # type: ignore[arg-type]
+        ("EAM, 8024 atoms", large, float(large["one"])),  # type: ignore[arg-type]
+        ("MACE, 424 atoms", network, float(network["one"])),  # type: ignore[arg-type]
+        (f"EAM, {float(largest['atoms']):.1e} atoms represented", small, float(largest["solve"])),  # type: ignore[arg-type]
+    )
+    found: list[Row] = []
+    for name, row, one in solves:
+        alone = max(0.0, 2 * float(row["two"]) / float(row["one"]) - 1)  # type: ignore[arg-type]
+        for ranks in (1, 2, 8, 64):
+            seconds = one * (alone + (1 - alone) / ranks)
+            found.append({"case": name, "alone": 100 * alone, "ranks": ranks, "seconds": seconds})
+    return found
+
+
+def _recorded(study: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        (measure.ROOT / f"docs/figures/benchmarks_{study}.json").read_text()
+    )
+    return found
+
+
 def draw(rows: list[Row], told: list[Row]) -> object:
     """Efficiency predicted at many ranks."""
     figure, (axis,) = canvas(5.4, 3.4)
@@ -133,8 +163,9 @@ def draw(rows: list[Row], told: list[Row]) -> object:
 
 def main() -> None:
     """Measure, predict and publish."""
-    rows = study("--quick" in sys.argv)
-    told = prediction(rows)
+    known = "--predict" in sys.argv
+    rows = _recorded("scaling")["rows"] if known else study("--quick" in sys.argv)
+    told, coupled = prediction(rows), coupled_prediction()
     columns = {
         "case": "potential",
         "scaling": "scaling",
@@ -163,8 +194,26 @@ def main() -> None:
                 "efficiency": "efficiency [%]",
             },
         )
+        + "\n\nCoupled solves, by Amdahl's law from one rank and two:\n\n"
+        + table(
+            coupled,
+            {
+                "case": "solve",
+                "alone": "not shared [%]",
+                "ranks": "ranks",
+                "seconds": "seconds",
+            },
+        )
     )
-    measure.publish("scaling", rows, text, draw(rows, told), prediction=told)
+    measure.publish(
+        "scaling",
+        rows,
+        text,
+        draw(rows, told),
+        _recorded("scaling")["machine"] if known else None,
+        prediction=told,
+        coupled_prediction=coupled,
+    )
 
 
 if __name__ == "__main__":

@@ -134,6 +134,10 @@ def _mace(data: Callable[[], bytes]) -> Callable[[Path], None]:
     return lambda folder: (folder / "other.model").write_bytes(data()) and None
 
 
+def _prose(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text("Once\n") and None
+
+
 MACED = {"potential": {"kind": "mace", "file": "other.model"}}
 
 
@@ -932,6 +936,29 @@ def _packages() -> Iterator[Bad]:
         {"potential": {**sim, "arguments": {"model": "other.model"}}},
         files=_mace(lambda: b"Once\n" * 9),
     )  # fmt: skip
+    # What is told before the package is looked for, which is in another environment.
+    for kind, name, what, says in (
+        ("nequip", "gone.ckpt", "no NequIP model", "gone.ckpt"),
+        ("nequip", "other.model", "a NequIP model under another name", "neither *.nequip.zip nor"),
+        ("nequip", "other.nequip.pt2", "a compiled NequIP model", "torchsim"),
+        ("nequip", "other.ckpt", "a checkpoint without the package", "needs the package nequip"),
+        ("sevennet", "gone.pth", "no SevenNet model", "gone.pth"),
+        (
+            "sevennet",
+            "7net-omni",
+            "a SevenNet model that would be fetched from the net",
+            "7net-omni",
+        ),
+        (
+            "sevennet",
+            "other.pth",
+            "a SevenNet model without the package",
+            "needs the package sevenn",
+        ),
+    ):
+        given = {"potential": {"kind": kind, "file": name}}
+        there = None if name in ("gone.ckpt", "gone.pth", "7net-omni") else _prose(name)
+        yield Bad(group, what, says, given, files=there)
     for name, what, says in (
         ("Nothing", "a model of one's own that is not in its file", "no class"),
         ("Half", "a model of one's own in float32", "float32"),

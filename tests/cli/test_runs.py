@@ -125,6 +125,7 @@ def test_a_run_that_does_not_converge_ends_with_3(tmp_path):
         ("screw_dislocation", 0.0083),
         ("two_regions", 0.0046),
         ("di_vacancy", 0.0028),
+        ("vacancy_lammps", 0.02),
         ("micro_crack", 0.024),
         ("micro_crack_triangular", 0.024),
     ],

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The benchmarks of docs/benchmarks.md run; what a quick start rests on is tested without a clock."""
 
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -81,6 +81,32 @@ def test_the_benchmark_for_gpus_runs_without_finite_elements(tmp_path):
     assert rows and all(row["atoms"] == 1024 and row["seconds"] > 0 for row in rows)
     energies = [row["energy_per_atom"] for row in rows if row["potential"] == "MACE"]
     assert not energies or abs(energies[0] / energies[1] - 1) < 1e-5
+
+
+def test_the_benchmark_for_gpus_outlives_a_crystal_that_does_not_fit(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks/gpu.py")
+    gpu = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gpu)
+    out, written = tmp_path / "gpu.json", []
+
+    def measured(kind, file, precision, n, device):
+        written.append(len(json.loads(out.read_text())["rows"]) if out.exists() else 0)
+        if n > 17:
+            raise MemoryError("the memory of cuda:0 is too small for 101306 atoms of it")
+        return {"atoms": 2 * n**3, "seconds": 0.5, "atoms_per_second": 4.0 * n**3}
+
+    monkeypatch.setattr(gpu, "measure", measured)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: name)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--out", str(out)])
+    gpu.main()
+    found = json.loads(out.read_text())
+    assert [row["n"] for row in found["rows"]] == 3 * [8, 17, 37]
+    assert ["error" in row for row in found["rows"]] == 3 * [False, False, True]
+    assert written == list(range(9))
+    first = found["rows"][0]
+    assert [one["ratio"] for one in first["published"]] == [2048 / 2.86e6]
+    assert {one["device"] for one in found["rows"][3]["published"]} >= {"A100", "GH200 (H100)"}
+    assert "larger" in found["note"]
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def expected(models, tmp_path_factory):
 @pytest.mark.models
 @pytest.mark.parametrize(
     "n_ranks",
-    [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 8))],
+    [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 5, 6, 7, 8))],
 )
 def test_same_numbers_on_any_number_of_ranks(models, expected, n_ranks, tmp_path):
     found = run(n_ranks, models, tmp_path / "out.npz")

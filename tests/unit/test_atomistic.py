@@ -7,7 +7,7 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from msolve.atomistic import AtomisticPatch, cluster_energy, find_edges
+from msolve.atomistic import AtomisticPatch, cluster_energy, find_edges, neighbours
 from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials import keep_freed_memory, load_potential
 from msolve.potentials.toy import toy_eam
@@ -54,6 +54,36 @@ def test_edges_start_at_the_given_centres_only():
     assert np.array_equal(some, every[:, centres[every[0]]])
     none, shift = find_edges(x, np.eye(3), [False] * 3, 4.0, np.zeros(200, dtype=bool))
     assert none.shape == (2, 0) and shift.shape == (0, 3)
+
+
+def rows_of(x, pair, shift):
+    rows = np.column_stack([pair.T, np.round(x[pair[1]] - x[pair[0]] + shift, 8)]) + 0.0
+    return rows[np.lexsort(rows.T[::-1])]
+
+
+@pytest.mark.parametrize("periodic", [(1, 1, 1), (0, 0, 1), (1, 0, 1)])
+@pytest.mark.parametrize("skew", [False, True])
+@pytest.mark.parametrize("place", [0.05, 0.5])  # across the border of the cell, and inside
+def test_a_part_of_a_periodic_crystal_looks_no_further_than_its_cutoff(periodic, skew, place):
+    matscipy = pytest.importorskip("matscipy.neighbours", reason="matscipy is not installed")
+    rng, cutoff = np.random.default_rng(7), 4.0
+    cell = np.diag([30.0, 20.0, 25.0])
+    if skew:
+        cell[1, 0], cell[2, :2] = 8.0, (-5.0, 6.0)
+    part = rng.random((2000, 3))
+    x = (part + rng.integers(-1, 2, size=part.shape) * np.array(periodic)) @ cell  # unwrapped
+    centres = (((part - place + 0.1) % 1.0) < 0.2)[:, [0, 2]].all(axis=1)
+    pair, shift = find_edges(x, cell, periodic, cutoff, centres)
+    i, j, image = matscipy.neighbour_list(
+        "ijS", positions=x, cell=cell, pbc=np.array(periodic, dtype=bool), cutoff=cutoff
+    )
+    keep = centres[i]
+    expected = rows_of(x, np.stack([i, j])[:, keep], image[keep] @ cell)
+    assert len(expected) > 500
+    assert np.array_equal(rows_of(x, pair, shift), expected)
+    searched = neighbours._within_reach(x, cell, np.array(periodic, dtype=bool), cutoff, centres)
+    if periodic[0] or place == 0.5:  # on an open axis, both ends are not one place
+        assert len(searched) < (0.6 if skew else 0.45) * len(x)
 
 
 def triangular(n=6, a=0.97, seed=0):

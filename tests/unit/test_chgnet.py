@@ -3,23 +3,34 @@
 """CHGNet's trained model, which comes with its package, as an ASE calculator: a black box in single precision."""
 
 import functools
+import re
 from pathlib import Path
 
 import ase.build
 import numpy as np
 import pytest
+import torch
 
 from msolve.config import load_case
+from msolve.crystal import Crystal
 from msolve.given import given_potential
+from msolve.potentials.blackbox import with_noise
+from msolve.potentials.bulk import cauchy_born
+from msolve.potentials.calculator import wrap_calculator
+from msolve.potentials.rest import relaxed_lattice
+from msolve.testing import Tolerances, check_potential
 
 pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
-pytest.importorskip("chgnet", reason="chgnet is not installed")
+converter = pytest.importorskip("chgnet.graph.converter", reason="chgnet is not installed")
+crystalgraph = pytest.importorskip("chgnet.graph.crystalgraph", reason="chgnet is not installed")
+chgnet_model = pytest.importorskip("chgnet.model.model", reason="chgnet is not installed")
 
 DECK = Path(__file__).parents[2] / "solver_configs/vacancy_ase.yaml"
 CHGNET = (
     "potential={kind: ase, calculator: 'chgnet.model.dynamics:CHGNetCalculator', cutoff: 6 angstrom, "
     "arguments: {use_device: cpu, return_site_energies: true}}"
 )
+TUNGSTEN = Crystal.bcc(3.17, 74)
 ROUNDING = 2e-4
 """What float32 leaves of a force [of the largest]."""
 
@@ -28,6 +39,16 @@ ROUNDING = 2e-4
 def model():
     case = load_case(DECK, [CHGNET, "crystal.structure=bcc", "crystal.element=W"])
     return given_potential(case.potential, ["W"], case.path(""))
+
+
+@functools.cache
+def in_double():
+    """As the how-to page says."""
+    page = (DECK.parents[1] / "docs/howto-potential.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```python\n# chgnet_double.py\n(.*?)```", page, flags=re.DOTALL)
+    given: dict = {}
+    exec(text, given)
+    return with_noise(wrap_calculator(given["chgnet"](), "CHGNet", [74], 24.0), TUNGSTEN)
 
 
 def rattled():
@@ -68,3 +89,27 @@ def test_the_virial_is_that_of_the_energy():
     slope = (energies[0] - energies[1]) / (2 * step)
     assert np.trace(found.virial[0]) == pytest.approx(slope, rel=0.02)
     assert abs(slope) > 0.1
+
+
+@pytest.mark.slow
+def test_in_double_precision_a_lattice_comes_to_rest_and_the_laws_hold():
+    single = model().cluster(*rattled(), [True] * 3)
+    try:
+        box = in_double()
+        assert box.noise < 1e-11
+        double = box.cluster(*rattled(), [True] * 3)
+        lattice = relaxed_lattice(box, TUNGSTEN)
+        law = cauchy_born(box, lattice.oriented([1, 0, 0], [0, 1, 0], [0, 0, 1]))
+        stress = law.energy_density(np.eye(3)[None])[1]
+        bar = ase.build.bulk("W", cubic=True) * (32, 1, 1)
+        bar.rattle(0.05, seed=1)
+        system = bar.positions, bar.numbers, bar.cell.array, [True] * 3
+        check_potential(box, *system, np.random.default_rng(0), Tolerances(hessian=1e-4))
+    finally:
+        for module in (converter, crystalgraph, chgnet_model):
+            module.TORCH_DTYPE = torch.float32
+    assert double.energy == pytest.approx(single.energy, rel=1e-6)
+    largest = np.abs(double.gradient).max()
+    assert np.abs(double.gradient - single.gradient).max() < 1e-3 * largest
+    assert lattice.axes[0, 0] == pytest.approx(3.1854, abs=1e-3)
+    assert np.abs(stress).max() < 1e-9

@@ -148,7 +148,7 @@ def test_each_key_is_told_by_its_name(deck, path, value):
 def test_there_are_decks():
     in_the_plane = {"crack", "crack_eam", "vacancy", "si_crack", "si_vacancy"}
     in_space = {"vacancy_3d", "void_3d", "penny_crack", "large_3d"}
-    by_model = {"crack_linear", "vacancy_kim", "vacancy_snap"}
+    by_model = {"crack_linear", "vacancy_kim", "vacancy_lammps", "vacancy_snap"}
     assert {deck.stem for deck in DECKS} >= in_the_plane | in_space | by_model
 
 

@@ -36,9 +36,10 @@ SAMPLES = {
 NEAR = {
     "w_mace": {"elastic": 0.03, "others": 0.05},
     "w_nequip": {"elastic": 0.05, "others": 0.05},
-    "w_allegro": {"elastic": 0.2, "others": 0.1},  # too soft
+    "w_allegro": {"elastic": 0.05, "others": 0.05},
 }
 DECKS = {
+    "crack": ("mace",),  # the demo
     "crack_nequip": ("nequip",),
     "vacancy_allegro": ("allegro",),
     "vacancy_gap": ("quippy",),

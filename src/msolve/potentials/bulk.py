@@ -10,6 +10,7 @@ several atoms per cell the sublattices shift against each other until no atom fe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +25,7 @@ from msolve.potentials.clock import Clock
 from msolve.potentials.edges import CHUNK
 from msolve.potentials.engine import edge_slopes
 from msolve.potentials.protocol import ForceModel, Potential, SiteModel
+from msolve.potentials.shortage import enough_memory
 
 Array = NDArray[np.float64]
 
@@ -95,11 +97,13 @@ class BulkCell:
         Raises:
             ConvergenceError: A point is inverted or compressed to less than half its length, or
                 sublattices find no rest.
+            MemoryError: The device's memory is too small.
         """
         points = np.asarray(F, dtype=np.float64)
         W, P = np.empty(len(points)), np.empty((len(points), 3, 3))
-        for part, shell in self._chunks(points):
-            _, W[part], P[part] = self._relax(points[part], shell, part)
+        with self._room(points):
+            for part, shell in self._chunks(points):
+                _, W[part], P[part] = self._relax(points[part], shell, part)
         return W, P
 
     def tangent(self, F: ArrayLike) -> Array:
@@ -113,40 +117,43 @@ class BulkCell:
             ``(q, 3, 3, 3, 3)`` [eV/Å³].
 
         Raises:
-            ConvergenceError: As for :meth:`energy_density`.
+            ConvergenceError, MemoryError: As for :meth:`energy_density`.
         """
         points = np.asarray(F, dtype=np.float64)
         A = np.empty((len(points), 3, 3, 3, 3))
-        for part, shell in self._chunks(points):
-            at = self._second_order(points[part], shell)
-            A[part], mixed = at.by_gradient()
-            if self._shifting:
-                follow = np.linalg.solve(at.stiffness(), mixed.reshape(*mixed.shape[:2], 9))
-                relief = np.swapaxes(mixed.reshape(*mixed.shape[:2], 9), 1, 2) @ follow
-                A[part] -= relief.reshape(-1, 3, 3, 3, 3) / self._whole
+        with self._room(points):
+            for part, shell in self._chunks(points):
+                at = self._second_order(points[part], shell)
+                A[part], mixed = at.by_gradient()
+                if self._shifting:
+                    follow = np.linalg.solve(at.stiffness(), mixed.reshape(*mixed.shape[:2], 9))
+                    relief = np.swapaxes(mixed.reshape(*mixed.shape[:2], 9), 1, 2) @ follow
+                    A[part] -= relief.reshape(-1, 3, 3, 3, 3) / self._whole
         return A
 
     def response(self, F: ArrayLike) -> Response:
         """Inner shifts of the sublattices at ``F`` ``(q, 3, 3)``, and how they follow a change of F.
 
         Raises:
-            ConvergenceError: As for :meth:`energy_density`.
+            ConvergenceError, MemoryError: As for :meth:`energy_density`.
         """
         points = np.asarray(F, dtype=np.float64)
         shifts = np.zeros((len(points), self.n_basis, 3))
         parts = []
-        for part, shell in self._chunks(points):
-            at = self._second_order(points[part], shell)
-            shifts[part] = at.shifts
-            parts.append((part, at))
+        with self._room(points):
+            for part, shell in self._chunks(points):
+                at = self._second_order(points[part], shell)
+                shifts[part] = at.shifts
+                parts.append((part, at))
         return Response(shifts, parts)
 
     def shifts(self, F: ArrayLike) -> Array:
         """Inner shifts alone, shape ``(q, n_basis, 3)`` [Å]; see :class:`Response`."""
         points = np.asarray(F, dtype=np.float64)
         shifts = np.zeros((len(points), self.n_basis, 3))
-        for part, shell in self._chunks(points):
-            shifts[part] = self._relax(points[part], shell)[0]
+        with self._room(points):
+            for part, shell in self._chunks(points):
+                shifts[part] = self._relax(points[part], shell)[0]
         return shifts
 
     def linear_shifts(self, F: ArrayLike) -> Array:
@@ -254,6 +261,10 @@ class BulkCell:
         return Cells(
             torch.gather(vec, 1, kept.expand(3, -1)).T, kept, shell, self._numbers.repeat(n), n
         )
+
+    def _room(self, points: Array) -> AbstractContextManager[None]:
+        what = f"{len(points)} points of the continuum with {self.model.name}"
+        return enough_memory(self.model.device, what)
 
     def _chunks(self, F: Array) -> Iterator[tuple[slice, Shell]]:
         if len(F):

@@ -16,6 +16,7 @@ from msolve.errors import CaseError, ConvergenceError, UnsupportedError
 from msolve.potentials.blackbox import BlackBox
 from msolve.potentials.named import made_by_name
 from msolve.potentials.protocol import ClusterForces
+from msolve.potentials.shortage import enough_memory
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -139,7 +140,8 @@ class CalculatorEngine:
 
     def _asked(self, question: Callable[[], Any]) -> Any:
         try:
-            return question()
+            with enough_memory("its device", f"the calculator {self.name}"):
+                return question()
         except NotImplementedError as error:
             raise UnsupportedError(f"the calculator {self.name} cannot do this: {error}") from error
         except (KeyError, ValueError, RuntimeError) as error:

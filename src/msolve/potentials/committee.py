@@ -50,6 +50,16 @@ class Committee:
         self.device = first.device
         self.reach = max(member.reach for member in members)
 
+    @property
+    def batch(self) -> int:
+        """Sites that the members compute at once; 0 if one of them knows no batches. Set: the same for all."""
+        return min(getattr(member, "batch", 0) for member in self.members)
+
+    @batch.setter
+    def batch(self, size: int) -> None:
+        for member in self.members:
+            member.batch = size  # type: ignore[attr-defined]
+
     def site_energy(
         self,
         vec: torch.Tensor,

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from msolve.potentials.shortage import enough_memory
+
 CHUNK = {"cpu": 32_768, "cuda": 4_000_000}
 """Edges handled at once: few enough on a CPU to stay in its cache."""
 
@@ -76,13 +78,18 @@ class Edges:
         n_owned: int,
         device: str = "cpu",
     ) -> Edges:
-        """Copy an edge list, ascending by centre, to a device."""
-        return cls(
-            torch.as_tensor(np.ascontiguousarray(pair), device=device),
-            torch.as_tensor(np.ascontiguousarray(shift), device=device),
-            torch.as_tensor(np.asarray(numbers, dtype=np.int64), device=device),
-            int(n_owned),
-        )
+        """Copy an edge list, ascending by centre, to a device.
+
+        Raises:
+            MemoryError: It does not fit there.
+        """
+        with enough_memory(device, f"a list of {pair.shape[1]} edges"):
+            return cls(
+                torch.as_tensor(np.ascontiguousarray(pair), device=device),
+                torch.as_tensor(np.ascontiguousarray(shift), device=device),
+                torch.as_tensor(np.asarray(numbers, dtype=np.int64), device=device),
+                int(n_owned),
+            )
 
     @property
     def n_local(self) -> int:

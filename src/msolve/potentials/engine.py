@@ -9,18 +9,17 @@ otherwise. It makes no list and knows no ranks beyond the exchange object handed
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from msolve.potentials.edges import Edges, ShortList
-from msolve.potentials.exchange import NoExchange, RankExchange
+from msolve.potentials.exchange import NoExchange
 from msolve.potentials.protocol import ClosedForm, EdgeForm, FeatureHalo, SiteModel
+from msolve.potentials.shortage import InMemory, in_memory
 
 Array = NDArray[np.float64]
-T = TypeVar("T")
 
 PIECE = 1_000_000
 """Edges whose site energies are computed at once, to bound the memory."""
@@ -42,40 +41,50 @@ def weighted_energy(
         Energy [eV] and its gradient by ``positions``, shape ``(n_local, 3)`` [eV/Å]. With feature
         exchange the gradient is that of all ranks' energies by the vectors of this rank's edges.
 
+    Raises:
+        MemoryError: The device's memory is too small, for the smallest batches too.
+
     Note:
         Collective if the model exchanges features.
     """
-    y, w = _tensor(model, positions), _tensor(model, weight)
-    if isinstance(model, ClosedForm):
-        energy, gradient = model.weighted_energy(y, near.at(y), w)
-        return energy, gradient.cpu().numpy()
-    short = near.at(y).shorter_than(model.cutoff, y)
 
-    def differentiated() -> tuple[float, Array]:
+    def evaluated() -> tuple[float, Array]:
+        y, w = _tensor(model, positions), _tensor(model, weight)
+        if isinstance(model, ClosedForm):
+            energy, gradient = model.weighted_energy(y, near.at(y), w)
+            return energy, gradient.cpu().numpy()
+        short = near.at(y).shorter_than(model.cutoff, y)
         vec = short.vectors(y).requires_grad_()
         total = w @ model.site_energy(vec, short.pair, short.numbers, short.n_owned, halo)
         (by_edge,) = torch.autograd.grad(total, vec)
         return float(total.detach()), _to_atoms(by_edge, short).cpu().numpy()
 
-    return in_memory(model, short.n_owned, halo, differentiated)
+    return in_memory(model, len(weight), halo, evaluated)
 
 
 def site_energies(model: SiteModel, near: ShortList, positions: Array, halo: FeatureHalo) -> Array:
     """Energies of the owned sites, shape ``(n_owned,)`` [eV].
 
+    Raises:
+        MemoryError: As for :func:`weighted_energy`.
+
     Note:
         Collective if the model exchanges features.
     """
-    y = _tensor(model, positions)
-    with torch.no_grad():
-        short = near.at(y).shorter_than(model.cutoff, y)
-        if model.layers > 1:
-            energies = _sites(model, short, y, halo)
-        else:
-            energies = y.new_zeros(short.n_owned)
-            for sites, piece in short.pieces(PIECE):
-                energies[sites] = _sites(model, piece, y, halo)[sites]
-    return energies.cpu().numpy()
+
+    def evaluated() -> Array:
+        y = _tensor(model, positions)
+        with torch.no_grad():
+            short = near.at(y).shorter_than(model.cutoff, y)
+            if model.layers > 1:
+                energies = _sites(model, short, y, halo)
+            else:
+                energies = y.new_zeros(short.n_owned)
+                for sites, piece in short.pieces(PIECE):
+                    energies[sites] = _sites(model, piece, y, halo)[sites]
+        return energies.cpu().numpy()
+
+    return in_memory(model, len(positions), halo, evaluated)
 
 
 def _sites(model: SiteModel, edges: Edges, y: torch.Tensor, halo: FeatureHalo) -> torch.Tensor:
@@ -87,6 +96,9 @@ class Linearisation:
 
     The first-order graph is kept, so that each further direction costs one backward pass.
 
+    Raises:
+        MemoryError: As for :func:`weighted_energy`; products raise it too.
+
     Note:
         Construction and products are collective if the model exchanges features.
     """
@@ -94,14 +106,15 @@ class Linearisation:
     def __init__(
         self, model: SiteModel, near: ShortList, positions: Array, weight: Array, halo: FeatureHalo
     ) -> None:
-        self._model = model
-        y, w = _tensor(model, positions), _tensor(model, weight)
-        if isinstance(model, ClosedForm):
-            self._apply = model.linearise(y, near.at(y), w)
-        else:
-            self._apply = in_memory(
-                model, len(w), halo, lambda: _differentiate_twice(model, near, y, w, halo)
-            )
+        def made() -> Callable[[Array], Array]:
+            y, w = _tensor(model, positions), _tensor(model, weight)
+            if isinstance(model, ClosedForm):
+                apply = model.linearise(y, near.at(y), w)
+            else:
+                apply = _differentiate_twice(model, near, y, w, halo)
+            return lambda direction: apply(_tensor(model, direction)).cpu().numpy()
+
+        self._apply = InMemory(model, len(weight), halo, made)
 
     def product(self, direction: Array) -> Array:
         """Hessian times ``direction``.
@@ -112,7 +125,7 @@ class Linearisation:
         Returns:
             This rank's share of the product, shape ``(n_local, 3)`` [eV/Å].
         """
-        return self._apply(_tensor(self._model, direction)).cpu().numpy()
+        return self._apply(direction)
 
 
 def _differentiate_twice(
@@ -131,32 +144,6 @@ def _differentiate_twice(
     return product
 
 
-def in_memory(model: SiteModel, n_sites: int, halo: FeatureHalo, call: Callable[[], T]) -> T:
-    """Do something with a model; where the device's memory is too small, in smaller batches.
-
-    Args:
-        model: The potential; batches are those of its attribute ``batch``, if it has one.
-        n_sites: Sites that are computed.
-        halo: Feature exchange: in the middle of one between ranks there is no second try.
-        call: What to do.
-
-    Raises:
-        MemoryError: There are no smaller batches.
-    """
-    while True:
-        try:
-            return call()
-        except torch.OutOfMemoryError as error:
-            smaller = min(getattr(model, "batch", 0), n_sites) // 2
-            if smaller < 1 or (isinstance(halo, RankExchange) and halo.halo.comm.size > 1):
-                raise MemoryError(
-                    f"the memory of {model.device} is too small for {n_sites} atoms of {model.name}"
-                ) from error
-        model.batch = smaller  # type: ignore[attr-defined]
-        if model.device != "cpu":
-            torch.cuda.empty_cache()
-
-
 def edge_slopes(
     model: SiteModel, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_sites: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,30 +158,41 @@ def edge_slopes(
 
     Returns:
         Energies ``(n_sites,)`` [eV] and slopes ``(e, 3)`` [eV/Å].
+
+    Raises:
+        MemoryError: As for :func:`weighted_energy`.
     """
-    if isinstance(model, EdgeForm):
-        return model.edge_slopes(vec, pair, numbers, n_sites)
-    leaf = vec.contiguous().requires_grad_()
-    energy = model.site_energy(leaf, pair, numbers, n_sites, NoExchange())
-    (slopes,) = torch.autograd.grad(energy.sum(), leaf)
-    return energy.detach(), slopes
+
+    def evaluated() -> tuple[torch.Tensor, torch.Tensor]:
+        if isinstance(model, EdgeForm):
+            return model.edge_slopes(vec, pair, numbers, n_sites)
+        leaf = vec.detach().contiguous().requires_grad_()
+        energy = model.site_energy(leaf, pair, numbers, n_sites, NoExchange())
+        (slopes,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), slopes
+
+    return in_memory(model, n_sites, NoExchange(), evaluated)
 
 
 def edge_products(
     model: SiteModel, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_sites: int
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The map from a change of ``vec`` to that of ∂(Σ ε)/∂vec; arguments as for :func:`edge_slopes`."""
-    if isinstance(model, EdgeForm):
-        return model.edge_products(vec, pair, numbers, n_sites)
-    leaf = vec.contiguous().requires_grad_()
-    energy = model.site_energy(leaf, pair, numbers, n_sites, NoExchange())
-    (slopes,) = torch.autograd.grad(energy.sum(), leaf, create_graph=True)
+    """The map from a change of ``vec`` to that of ∂(Σ ε)/∂vec; arguments and errors as for :func:`edge_slopes`."""
 
-    def product(change: torch.Tensor) -> torch.Tensor:
-        (moved,) = torch.autograd.grad(slopes, leaf, grad_outputs=change, retain_graph=True)
-        return moved
+    def made() -> Callable[[torch.Tensor], torch.Tensor]:
+        if isinstance(model, EdgeForm):
+            return model.edge_products(vec, pair, numbers, n_sites)
+        leaf = vec.detach().contiguous().requires_grad_()
+        energy = model.site_energy(leaf, pair, numbers, n_sites, NoExchange())
+        (slopes,) = torch.autograd.grad(energy.sum(), leaf, create_graph=True)
 
-    return product
+        def product(change: torch.Tensor) -> torch.Tensor:
+            (moved,) = torch.autograd.grad(slopes, leaf, grad_outputs=change, retain_graph=True)
+            return moved
+
+        return product
+
+    return InMemory(model, n_sites, NoExchange(), made)
 
 
 def _tensor(model: SiteModel, values: Array) -> torch.Tensor:

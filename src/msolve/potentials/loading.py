@@ -10,9 +10,6 @@ from pathlib import Path
 from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.protocol import SiteModel
 
-SINGLE = frozenset({"mace", "nequip", "sevennet"})
-"""Kinds that can be evaluated in single precision."""
-
 BROUGHT = ("7net-0", "7net-0_22may2024", "7net-l3i5")
 """Names of trained models that the package sevenn brings along; it would fetch any other from the net."""
 
@@ -49,30 +46,36 @@ def load_potential(
         Model files of MACE, NequIP and SevenNet are pickles: loading one runs code that it contains. Load only
         files that you trust.
     """
-    loaders: dict[str, Callable[[str | Path, str], SiteModel]] = {
+    plain: dict[str, Callable[[str | Path, str], SiteModel]] = {
         "eam": _load_eam,
         "linear": _load_linear,
-        "mace": _load_mace,
-        "nequip": _load_nequip,
-        "sevennet": _load_sevennet,
         "sw": _load_sw,
         "toy": _load_toy,
     }
-    if kind not in loaders:
+    networks: dict[str, Callable[[str | Path, str, str], SiteModel]] = {
+        "mace": _load_mace,
+        "nequip": _load_nequip,
+        "sevennet": _load_sevennet,
+    }
+    kinds = sorted({**plain, **networks})
+    if kind not in kinds:
         raise CaseError(
-            [f"potential.kind = {kind}: no such kind; one of {', '.join(loaders)} would do"]
+            [f"potential.kind = {kind}: no such kind; one of {', '.join(kinds)} would do"]
         )
     if precision not in ("float64", "float32"):
         raise CaseError([f"potential.precision = {precision}: float64 or float32 would do"])
-    where = pick_device(device, local_rank)
-    if precision == "float64":
-        return loaders[kind](path_or_name, where)
-    if kind not in SINGLE:
+    if precision != "float64" and kind in plain:
         raise UnsupportedError(
             f"potential.precision = {precision}: the kind {kind} is evaluated in float64 only; leave it out"
         )
-    networks = {"mace": _load_mace, "nequip": _load_nequip, "sevennet": _load_sevennet}
-    return networks[kind](path_or_name, where, precision)
+    where = pick_device(device, local_rank)
+
+    from msolve.potentials.shortage import enough_memory  # imports torch
+
+    with enough_memory(where, f"the potential {path_or_name}"):
+        if kind in plain:
+            return plain[kind](path_or_name, where)
+        return networks[kind](path_or_name, where, precision)
 
 
 def pick_device(device: str, local_rank: int = 0) -> str:
@@ -114,7 +117,7 @@ def _load_linear(path: str | Path, device: str) -> SiteModel:
     return read_linear(path, device)
 
 
-def _load_mace(path: str | Path, device: str, precision: str = "float64") -> SiteModel:
+def _load_mace(path: str | Path, device: str, precision: str) -> SiteModel:
     import torch
 
     from msolve.potentials.mace import load_mace
@@ -122,7 +125,7 @@ def _load_mace(path: str | Path, device: str, precision: str = "float64") -> Sit
     return load_mace(path, device, getattr(torch, precision))
 
 
-def _load_nequip(path: str | Path, device: str, precision: str = "float64") -> SiteModel:
+def _load_nequip(path: str | Path, device: str, precision: str) -> SiteModel:
     import torch
 
     from msolve.potentials.nequip import load_nequip
@@ -130,7 +133,7 @@ def _load_nequip(path: str | Path, device: str, precision: str = "float64") -> S
     return load_nequip(path, device, getattr(torch, precision))
 
 
-def _load_sevennet(path: str | Path, device: str, precision: str = "float64") -> SiteModel:
+def _load_sevennet(path: str | Path, device: str, precision: str) -> SiteModel:
     import torch
 
     from msolve.potentials.sevennet import load_sevennet

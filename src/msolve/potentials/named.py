@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Classes and functions that an input names: ``module:name`` or ``file.py:name``."""
+"""Classes and functions that an input names: ``module:name`` or ``file.py:name``, the name with dots for a method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def made_by_name(where: str, arguments: Mapping[str, Any], folder: Path, key: st
     """What a class or function that the input names returns.
 
     Args:
-        where: ``module:name``, or ``file.py:name`` relative to ``folder``.
+        where: ``module:name``, or ``file.py:name`` relative to ``folder``; ``Class.method`` is a name, too.
         arguments: What it is called with. A word that names a file in ``folder`` is made an absolute path.
         folder: Where relative file names start from.
         key: Where in the input it is named, for messages.
@@ -55,7 +55,9 @@ def found_by_name(where: str, folder: Path, key: str) -> Callable[..., Any]:
         raise
     except Exception as error:  # a file of the user's may raise anything
         raise CaseError([f"{key}: {type(error).__name__}: {error}"]) from error
-    made = getattr(module, name, None)
+    made: Any = module
+    for part in name.split("."):
+        made = getattr(made, part, None)
     if not callable(made):
         raise CaseError([f"{key}: {place} has no class or function {name}"])
     return made

@@ -152,7 +152,8 @@ def load_nequip(
     if file.name.endswith(COMPILED):
         raise UnsupportedError(
             f"{file.name} is a compiled model, whose site energies cannot be differentiated and whose layers cannot "
-            "exchange features between ranks; give the .nequip.zip package or the .ckpt checkpoint it was made from"
+            "exchange features between ranks; give the .nequip.zip package or the .ckpt checkpoint it was made from, "
+            "or run it as a black box: kind: torchsim (docs/howto-potential.md)"
         )
     if not file.name.endswith((".nequip.zip", ".ckpt")):
         raise CaseError(

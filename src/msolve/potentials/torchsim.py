@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Any model of torch-sim's ``ModelInterface`` as an engine of forces: a batch of periodic systems at a time.
 
-The way in for models whose package, or torch-sim itself, wraps them in that interface (SevenNet, ORB, CHGNet,
-MatterSim, fairchem, MACE). eV and Å on both sides. Tested with torch-sim 0.5.2.
+The way in for models whose package, or torch-sim itself, wraps them in that interface (MACE, SevenNet, NequIP,
+Allegro, ORB, MatterSim, fairchem). eV and Å on both sides. Tested with torch-sim 0.5.2.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from msolve.potentials.calculator import box_around
 from msolve.potentials.mace_import import quiet_import
 from msolve.potentials.named import found_by_name, made_by_name
 from msolve.potentials.protocol import ClusterForces
+from msolve.potentials.shortage import enough_memory
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -157,7 +158,8 @@ class TorchSimEngine:
             system_idx=torch.arange(q, device=self.model.device).repeat_interleave(n),
         )
         try:
-            found = self.model(state)
+            with enough_memory(str(self.model.device), f"{q * n} atoms of {self.name}"):
+                found = self.model(state)
         except NotImplementedError as error:
             raise UnsupportedError(f"the model {self.name} cannot do this: {error}") from error
         except (KeyError, ValueError, RuntimeError, IndexError) as error:

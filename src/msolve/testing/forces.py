@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from mpi4py import MPI
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from msolve.atomistic import find_edges
+from msolve.atomistic import ForcePatch, find_edges
 from msolve.potentials.protocol import ForceModel
 from msolve.testing.measures import Tolerances, difference, require, rotation, same
 
@@ -48,9 +50,33 @@ def check_forces(
     same("energy of the turned cluster", turned.energy, loose.energy, round_off)
     same("forces of the turned cluster", turned.gradient, loose.gradient @ turn.T, round_off)
     _check_ranges(model, x, z, cell, periodic, accept)
+    _check_products(model, x, z, cell, periodic, rng, accept)
     _check_thin_cell(model, x, z, cell, np.asarray(periodic, dtype=bool), round_off)
     if np.all(periodic):
         _check_virial(model, x, z, cell, rng, accept)
+
+
+def _check_products(
+    model: ForceModel,
+    x: Array,
+    z: NDArray[np.int64],
+    cell: Array,
+    periodic: ArrayLike,
+    rng: np.random.Generator,
+    accept: Tolerances,
+) -> None:
+    """Hessian products as runs take them, by two forces, against differences of higher order; their symmetry."""
+    patch = ForcePatch(MPI.COMM_SELF, model, z, cell, periodic, x, np.ones(len(x), dtype=bool))
+    every, (d, other) = np.ones(len(x)), rng.normal(size=(2, *x.shape))
+    product = patch.hessian_product(x, every, d)
+    change = difference(
+        lambda s: model.cluster(x + s * d, z, cell, periodic).gradient, max(accept.step, patch.step)
+    )
+    same("Hessian product", product, change, accept.hessian)
+    symmetric = float(np.sum(d * patch.hessian_product(x, every, other)))
+    same(
+        "symmetry of the Hessian product", float(np.sum(other * product)), symmetric, accept.hessian
+    )
 
 
 def _check_ranges(

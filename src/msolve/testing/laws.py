@@ -39,13 +39,15 @@ def check_potential(
     does not change its energy; a neighbour that passes the cutoff makes no jump.
 
     Of a black box: forces are minus the derivative of the energy, shares add up to the energy, moving,
-    turning and renumbering the atoms does what it should, nothing is felt beyond the declared ranges, a
+    turning and renumbering the atoms does what it should, Hessian products by differences of forces are those of
+    finer differences and symmetric within the tolerance for them, nothing is felt beyond the declared ranges, a
     thin periodic cell is as good as several of them together, and a strain of a crystal does the work that its
     virial says.
 
     Args:
         model: The potential.
-        positions: Some atoms, off their equilibrium places, shape ``(n, 3)`` [Å].
+        positions: Some atoms, off their equilibrium places, of which two are further apart than the declared
+            reach, shape ``(n, 3)`` [Å].
         numbers: Atomic numbers, shape ``(n,)``.
         cell: Lattice vectors as rows, shape ``(3, 3)`` [Å].
         periodic: Which axes are periodic, shape ``(3,)``.
@@ -233,6 +235,10 @@ def _check_reach(
     """Push the atom that has most others around it just out of reach: those must not feel it."""
     distance = np.linalg.norm(x[:, None] - x[None], axis=2)
     outside = distance > 1.01 * model.reach
+    require(
+        bool(outside.any()),
+        f"no two atoms are {model.reach:g} angstrom apart, the declared reach: give a longer cluster",
+    )
     pushed = int(np.argmax((outside & (distance < 1.5 * model.reach)).sum(axis=1)))
     there = x.copy()
     there[pushed] += 0.1 * model.cutoff * np.array([0.02, 0.03, 0.01])
