@@ -61,6 +61,9 @@ NETWORK = (
 """The mesh follows a learned law, and no estimate asks for Hessian products: they are what a network is slow at."""
 
 LARGE = ("domain.radius=200 angstrom",)
+SAMPLED = ("domain.radius=700 angstrom",)
+"""More atoms than are visited: estimates are from a sample, for the opponents too."""
+
 MICRO = (
     f"defect.positions={THREE}",
     "regions.cores=[]",
@@ -99,6 +102,9 @@ CASES = {
     "crack, W, 200 Å, learned handshake": Refined(
         "adaptive_crack", (*LARGE, LEARNED), ("0.0035",), "crack, W, 200 Å"
     ),
+    "crack, W, 700 Å, learned handshake": Refined(
+        "adaptive_crack", (*SAMPLED, LEARNED), ("0.0035",), "crack, W, 700 Å"
+    ),
     "two cracks, W": Refined("adaptive_two_cracks", (), ("0.02",)),
     "3 atoms removed, triangular": Refined("micro_crack_triangular", MICRO, ("0.0008",)),
     "the same, quadratic": Refined(
@@ -122,6 +128,7 @@ RADII = {
     "vacancy, W": ("adaptive_vacancy", (), (4, 6, 8, 10, 12, 16, 20)),
     "crack, W": ("crack_eam", (), (9, 13, 18, 24, 30, 40, 50, 62)),
     "crack, W, 200 Å": ("crack_eam", LARGE, (62, 90, 120, 150)),
+    "crack, W, 700 Å": ("crack_eam", SAMPLED, (128, 160, 192)),
     MACE: ("crack_eam", NETWORK, (13, 20, 30, 40)),
     "3 atoms removed, triangular": ("micro_crack_triangular", MICRO[:-1], (3, 4, 6, 9, 13)),
 }
