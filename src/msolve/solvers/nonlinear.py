@@ -24,6 +24,9 @@ INNER = 0.1
 GAIN = 0.2
 """What a correction leaves of that residual, about: one that is to reach the tolerance is minimised to the end."""
 
+ROUNDED = 1e-6
+"""Residual [eV/Å] from which on a minimisation that begins anew may see nothing but the rounding of the energy."""
+
 
 def minimise(
     problem: CoupledProblem,
@@ -179,8 +182,8 @@ def correct(
 
     Minimise the blended energy with a dead load, renew the dead load at the solution, and again, each time about as
     well as the dead load is known; a fixed point solves the blended-force equations. Where a correction leaves more
-    than half of the residual, as narrow blends on meshes that ignore the lattice do, Newton's method finishes from
-    there.
+    than half of the residual, as narrow blends on meshes that ignore the lattice do, or so little that the energy is
+    too coarse for the rest, Newton's method finishes from there.
 
     Args:
         energy_problem: Blended energy, with or without a dead load.
@@ -212,15 +215,14 @@ def correct(
         reports.append(minimise(problem, z, t, preconditioner, inner))
         blended_force.evaluate(z, t, force)
         before = force.norm(PETSc.NormType.NORM_INFINITY)
-        if before <= wanted and reports[-1].residual > settings.tolerance:
-            reports.append(minimise(problem, z, t, preconditioner, settings))
-            blended_force.evaluate(z, t, force)
-            before = force.norm(PETSc.NormType.NORM_INFINITY)
         residuals.append(before)
-        if residuals[-1] <= wanted or k == corrections:
+        done = before <= wanted and reports[-1].residual <= settings.tolerance
+        if done or k == corrections:
             break
-        if k > 0 and residuals[-1] > SLOW * residuals[-2]:
-            polish = dataclasses.replace(settings, tolerance=wanted)
+        fine = before <= ROUNDED
+        if fine or (k > 0 and before > SLOW * residuals[-2]):
+            enough = min(wanted, settings.tolerance) if fine else wanted
+            polish = dataclasses.replace(settings, tolerance=enough)
             reports.append(find_root(blended_force, z, t, preconditioner, polish))
             residuals.append(reports[-1].residual)
             problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
