@@ -269,3 +269,24 @@ def loaded_plate(model, mesh, loads, *, core, blend, degree=1, comm=MPI.COMM_SEL
     body = replace(perfect_body, shape=mesh.outline(), loads=loads, gdim=mesh.gdim)
     regions = Regions((Ball((0.0, 0.0, 0.0), core, mesh.gdim),), blend)
     return couple(comm, body, regions, mesh, degree=degree)
+
+
+def griffith_load(body: Body) -> float:
+    """Griffith's load of a crack [eV/Å^2.5]."""
+    return float(body.far_field.griffith_K(body.slab.surface_energy))
+
+
+def random_state(assembly: Assembly, seed: int = 1, size: float = 0.02):
+    """Unknowns drawn from a normal distribution [Å]."""
+    z = assembly.problem.kinematics.unknowns.vector()
+    z.array = size * np.random.default_rng(seed).normal(size=z.getLocalSize())
+    return z
+
+
+def slope(problem, z, t: float, way, h: float = 2e-5) -> float:
+    """Derivative of the energy along a direction, by differences of fourth order."""
+
+    def energy(s):
+        return problem.evaluate(z + s * way, t, z.duplicate())
+
+    return (8 * (energy(h) - energy(-h)) - (energy(2 * h) - energy(-2 * h))) / (12 * h)

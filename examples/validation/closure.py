@@ -15,6 +15,7 @@ from common import (
     Row,
     canvas,
     error_of,
+    over_cores,
     prepare,
     publish,
     solve_coupled,
@@ -86,17 +87,13 @@ def draw(rows: Sequence[Row]) -> Figure:
     """Total error over the core, load by load."""
     loads = list(dict.fromkeys(row["K"] for row in rows))
     figure, axes = canvas(3.0 * len(loads), 3.4, columns=len(loads))
+    curves = (
+        ("flanks", COLOUR["bgfc"], "s", "flanks only"),
+        ("both", COLOUR["bqcf"], "o", "with the energy"),
+    )
     for axis, K in zip(axes, loads, strict=True):
         own = [row for row in rows if row["K"] == K]
-        cores = [float(row["core"]) for row in own]  # type: ignore[arg-type]
-        for name, colour, marker, label in (
-            ("flanks", COLOUR["bgfc"], "s", "flanks only"),
-            ("both", COLOUR["bqcf"], "o", "with the energy"),
-        ):
-            axis.loglog(cores, [row[name] for row in own], marker + "-", color=colour, label=label)
-        axis.set_xticks(cores, [f"{core:g}" for core in cores])
-        axis.minorticks_off()
-        axis.set(xlabel="core radius over the cutoff", title=f"K = {K} K_G")
+        over_cores(axis, own, curves, f"K = {K} K_G")
     axes[0].set_ylabel("H1 error [Å]")
     axes[0].legend()
     return figure

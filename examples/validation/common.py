@@ -241,6 +241,21 @@ def _cell(value: object) -> str:
     return str(value)
 
 
+def over_cores(
+    axis: plt.Axes,
+    rows: Sequence[Row],
+    curves: Iterable[tuple[str, str, str, str]],
+    title: str,
+) -> None:
+    """Errors over the core radius, a curve for each ``(key, colour, marker, label)``."""
+    cores = [float(row["core"]) for row in rows]  # type: ignore[arg-type]
+    for key, colour, marker, label in curves:
+        axis.loglog(cores, [row[key] for row in rows], marker + "-", color=colour, label=label)
+    axis.set_xticks(cores, [f"{core:g}" for core in cores])
+    axis.minorticks_off()
+    axis.set(xlabel="core radius over the cutoff", title=title)
+
+
 def canvas(
     width: float = 7.2, height: float = 4.4, columns: int = 1
 ) -> tuple[Figure, list[plt.Axes]]:

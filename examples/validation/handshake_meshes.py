@@ -14,6 +14,7 @@ from common import (
     Row,
     canvas,
     error_of,
+    over_cores,
     prepare,
     publish,
     solve_coupled,
@@ -78,18 +79,14 @@ def study(cores: Sequence[float] = (1.5, 3.0), radius: float = 90.0, *changes: s
 def draw(rows: Sequence[Row]) -> Figure:
     """Error over the core, mesh by mesh."""
     figure, axes = canvas(3.0 * len(MESHES), 3.4, columns=len(MESHES))
+    curves = (
+        ("slab", COLOUR["bgfc"], "^", "slab"),
+        ("atoms", COLOUR["bqcf"], "o", "trained on atoms alone"),
+        ("random", COLOUR["bqce"], "s", "on random meshes too"),
+    )
     for axis, mesh in zip(axes, MESHES, strict=True):
         own = [row for row in rows if row["mesh"] == mesh]
-        cores = [row["core"] for row in own]
-        for name, colour, marker, label in (
-            ("slab", COLOUR["bgfc"], "^", "slab"),
-            ("atoms", COLOUR["bqcf"], "o", "trained on atoms alone"),
-            ("random", COLOUR["bqce"], "s", "on random meshes too"),
-        ):
-            axis.loglog(cores, [row[name] for row in own], marker + "-", color=colour, label=label)
-        axis.set_xticks(cores, [f"{core:g}" for core in cores])
-        axis.minorticks_off()
-        axis.set(xlabel="core radius over the cutoff", title=f"Mesh: {mesh}")
+        over_cores(axis, own, curves, f"Mesh: {mesh}")
     axes[0].set_ylabel("H1 error [Å]")
     axes[0].legend()
     return figure

@@ -52,11 +52,6 @@ def under(assembly, predictor, far_field):
     return replace(assembly.problem, placement=place, _cache={})
 
 
-def load(assembly):
-    body = assembly.body
-    return float(body.far_field.griffith_K(body.slab.surface_energy))
-
-
 def noise(assembly):
     shape = (assembly.problem.kinematics.unknowns.n_blocks, 3)
     return 0.02 * np.random.default_rng(1).normal(size=shape)
@@ -100,7 +95,9 @@ def test_no_net_force_in_the_energy(size):
     totals = []
     for which in (size, None):
         assembly = assembled(which)
-        _, gradient = evaluated(assembly.problem, noise(assembly), load(assembly))
+        _, gradient = evaluated(
+            assembly.problem, noise(assembly), bodies.griffith_load(assembly.body)
+        )
         totals.append(gradient.sum(axis=0))
     assert np.abs(totals[0] - totals[1]).max() < 1e-10 * np.abs(gradient).max()
 
@@ -108,7 +105,7 @@ def test_no_net_force_in_the_energy(size):
 @pytest.mark.parametrize("size", SIZES)
 def test_a_rigid_motion_of_the_predictor_turns_all_forces(size):
     assembly = assembled(size)
-    field, t, z = assembly.body.predictor, load(assembly), noise(assembly)
+    field, t, z = assembly.body.predictor, bodies.griffith_load(assembly.body), noise(assembly)
     there = under(assembly, Carried(field), Carried(field))
     for terms in (None, assembly.force_terms):
         energy, gradient = evaluated(assembly.problem, z, t, terms)
@@ -122,7 +119,7 @@ def test_a_rigid_motion_of_the_predictor_turns_all_forces(size):
 def test_a_rigid_motion_of_the_unknowns_turns_all_forces_but_what_the_slab_moves(size):
     """All that the model adds follows the unknowns; the slab's relaxation, left out here, follows the predictor."""
     assembly = assembled(size, relaxed=False)
-    field, t = assembly.body.far_field, load(assembly)
+    field, t = assembly.body.far_field, bodies.griffith_load(assembly.body)
     X = bodies.block_places(assembly)[0]
     here = under(assembly, Zero(), field)
     there = under(assembly, Zero(), Carried(field))
