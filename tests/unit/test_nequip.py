@@ -26,7 +26,7 @@ from msolve.potentials import load_potential
 from msolve.potentials.bulk import BulkCell, cauchy_born
 from msolve.potentials.calculator import ase_calculator
 from msolve.potentials.nequip import NequIP
-from msolve.potentials.staged import Staged
+from msolve.potentials.staged import StagedModel
 from msolve.potentials.torchsim import torchsim_model
 from msolve.potentials.undisturbed import undisturbed
 from msolve.testing import Tolerances, check_material, check_potential, write_tiny_nequip
@@ -127,14 +127,14 @@ def test_batches_change_nothing_but_the_memory(model_file):
 @pytest.mark.parametrize("allegro", [False, True])
 def test_a_full_device_means_smaller_batches_and_then_a_message(allegro, tmp_path, monkeypatch):
     write_tiny_nequip(tmp_path / "tiny.ckpt", allegro=allegro)
-    found, fits, usual = [], 100, Staged._stage
+    found, fits, usual = [], 100, StagedModel._stage
 
     def stage(self, k, data, features, n_sites):
         if n_sites > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return usual(self, k, data, features, n_sites)
 
-    monkeypatch.setattr(Staged, "_stage", stage)
+    monkeypatch.setattr(StagedModel, "_stage", stage)
     for fits in (100, 3):  # noqa: B007
         model = load_potential(tmp_path / "tiny.ckpt", "nequip")
         x, z, cell = atoms(model.numbers)

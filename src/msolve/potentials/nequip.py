@@ -19,8 +19,7 @@ import torch
 
 from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.batches import BATCH
-from msolve.potentials.protocol import FeatureHalo
-from msolve.potentials.staged import Data, Staged, types_of_elements
+from msolve.potentials.staged import Data, StagedModel
 from msolve.potentials.undisturbed import undisturbed
 
 COMPILED = (".nequip.pt2", ".nequip.pth", ".pt2", ".pth")
@@ -39,8 +38,8 @@ LOCAL = frozenset(
 FEATURES, ENERGY = "node_features", "atomic_energy"
 
 
-class NequIP:
-    """NequIP or Allegro site model; see :class:`msolve.potentials.protocol.SiteModel`.
+class NequIP(StagedModel):
+    """NequIP or Allegro site model; see :class:`msolve.potentials.staged.StagedModel`.
 
     Weights and coupling coefficients of a model trained in float32 stay rounded to that, so its energies are
     invariant under rotation only to such a rounding.
@@ -51,16 +50,9 @@ class NequIP:
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
         dtype: Precision of the network. Edge vectors and sums over atoms are in float64 all the same.
 
-    Attributes:
-        exchange: Whether features go from rank to rank between layers. If not, ranks compute the features
-            of copies again: more work, no messages.
-        batch: Sites that are computed at once, when there are more than that; bounds the memory.
-
     Raises:
         UnsupportedError: The model has parts or inputs that are not known here, or its types are no elements.
     """
-
-    gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
     def __init__(
         self,
@@ -79,42 +71,22 @@ class NequIP:
         stages = [parts[a:b] for a, b in pairwise(cuts)] or [[]]
         elements = _elements(list(net.type_names), name)
         _in_precision(net.to(device=device).eval().requires_grad_(False), dtype)
-        self.name = name
-        self.device = device
-        self.dtype = dtype
-        self.cutoff = float(net.metadata["r_max"])
-        self.layers = len(stages)
-        self.exchange = self.layers > 1
-        self.batch = BATCH[torch.device(device).type]
-        self.numbers = frozenset(elements)
-        self._species = types_of_elements(elements).to(device)
-        self._staged = Staged(self._described, stages, FEATURES, ENERGY, dtype, self.cutoff)
-
-    @property
-    def reach(self) -> float:
-        """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
-        return self.cutoff * self.layers
+        super().__init__(
+            name,
+            device,
+            dtype,
+            cutoff=float(net.metadata["r_max"]),
+            elements=elements,
+            stages=stages,
+            features=FEATURES,
+            energy=ENERGY,
+            batch=BATCH[torch.device(device).type],
+        )
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """The trained parameters."""
         parameters: Iterator[torch.nn.Parameter] = self._net.parameters()
         return parameters
-
-    def site_energy(
-        self,
-        vec: torch.Tensor,
-        pair: torch.Tensor,
-        numbers: torch.Tensor,
-        n_owned: int,
-        halo: FeatureHalo,
-    ) -> torch.Tensor:
-        """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol.
-
-        Note:
-            Collective for a model that exchanges features, as are then all backward passes.
-        """
-        types = self._species[numbers]
-        return self._staged.energies(vec, pair, types, n_owned, halo, self.batch)
 
     def _described(self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor) -> Data:
         data = {

@@ -20,7 +20,7 @@ from msolve.errors import CaseError, UnsupportedError
 from msolve.potentials.loading import BROUGHT
 from msolve.potentials.mace import as_written
 from msolve.potentials.protocol import FeatureHalo
-from msolve.potentials.staged import Data, Staged, types_of_elements
+from msolve.potentials.staged import Data, StagedModel
 from msolve.potentials.undisturbed import undisturbed
 
 BATCH = {"cpu": 64, "cuda": 1024}
@@ -39,8 +39,8 @@ LOCAL = frozenset(
 FEATURES, ENERGY = "x", "atomic_energy"
 
 
-class SevenNet:
-    """SevenNet site model; see :class:`msolve.potentials.protocol.SiteModel`.
+class SevenNet(StagedModel):
+    """SevenNet site model; see :class:`msolve.potentials.staged.StagedModel`.
 
     Weights and coupling coefficients of a model trained in float32 stay rounded to that, so its energies are
     invariant under rotation only to such a rounding.
@@ -51,16 +51,9 @@ class SevenNet:
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
         dtype: Precision of the network. Edge vectors and sums over atoms are in float64 all the same.
 
-    Attributes:
-        exchange: Whether features go from rank to rank between layers. If not, ranks compute the features
-            of copies again: more work, no messages.
-        batch: Sites that are computed at once, when there are more than that; bounds the memory.
-
     Raises:
         UnsupportedError: The model has parts that are not known here, or holds several fidelities.
     """
-
-    gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
     def __init__(
         self,
@@ -79,21 +72,17 @@ class SevenNet:
         self._edges = [part for _, part in parts[: first[0]]]
         cuts = [*first, len(parts)]
         stages = [[part for _, part in parts[a:b]] for a, b in pairwise(cuts)]
-        self.name = name
-        self.device = device
-        self.dtype = dtype
-        self.cutoff = float(net.cutoff)
-        self.layers = len(stages)
-        self.exchange = self.layers > 1
-        self.batch = BATCH[torch.device(device).type]
-        self.numbers = frozenset(int(z) for z in elements)
-        self._species = types_of_elements(elements).to(device)
-        self._staged = Staged(self._described, stages, FEATURES, ENERGY, dtype, self.cutoff)
-
-    @property
-    def reach(self) -> float:
-        """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
-        return self.cutoff * self.layers
+        super().__init__(
+            name,
+            device,
+            dtype,
+            cutoff=float(net.cutoff),
+            elements=elements,
+            stages=stages,
+            features=FEATURES,
+            energy=ENERGY,
+            batch=BATCH[torch.device(device).type],
+        )
 
     def site_energy(
         self,
@@ -108,9 +97,8 @@ class SevenNet:
         Note:
             Collective for a model of several layers, as are then all backward passes.
         """
-        types = self._species[numbers]
         with as_written(vec.device):
-            return self._staged.energies(vec, pair, types, n_owned, halo, self.batch)
+            return super().site_energy(vec, pair, numbers, n_owned, halo)
 
     def _described(self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor) -> Data:
         data = {"edge_vec": vec.to(self.dtype), "edge_index": pair, FEATURES: types}

@@ -8,8 +8,8 @@ to it. It knows no package; which parts there are and where they are cut is the 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -23,48 +23,77 @@ Data: TypeAlias = dict[str, torch.Tensor]
 Part: TypeAlias = Callable[[Data], Data]
 
 
-@dataclass(frozen=True)
-class Staged:
-    """A network in stages.
+class StagedModel(ABC):
+    """Site model of a network in stages; see :class:`msolve.potentials.protocol.SiteModel`.
 
-    Attributes:
-        describe: From edge vectors, pairs and types to what all stages look at.
+    Args:
+        name: What to call it.
+        device: Device of torch, where the network is.
+        dtype: Precision of the network. Edge vectors and sums over atoms are in float64 all the same.
+        cutoff: Length beyond which an edge has no effect [Å].
+        elements: Atomic numbers in the order of the network's types.
         stages: Parts of each stage; features of copies are fetched before every stage but the first.
         features: Key of the features of the atoms.
         energy: Key of the site energies, after the last stage.
-        dtype: Precision of the features.
-        cutoff: Length beyond which an edge has no effect [Å].
+        batch: Sites that are computed at once, when there are more than that; bounds the memory.
+
+    Attributes:
+        exchange: Whether features go from rank to rank between layers. If not, ranks compute the features
+            of copies again: more work, no messages.
+        batch: As given.
     """
 
-    describe: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Data]
-    stages: Sequence[Sequence[Any]]
-    features: str
-    energy: str
-    dtype: torch.dtype
-    cutoff: float
+    gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
-    def energies(
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        dtype: torch.dtype,
+        *,
+        cutoff: float,
+        elements: Sequence[int],
+        stages: Sequence[Sequence[Any]],
+        features: str,
+        energy: str,
+        batch: int,
+    ) -> None:
+        self.name = name
+        self.device = device
+        self.dtype = dtype
+        self.cutoff = cutoff
+        self.layers = len(stages)
+        self.exchange = self.layers > 1
+        self.batch = batch
+        self.numbers = frozenset(int(z) for z in elements)
+        self._species = types_of_elements(elements).to(device)
+        self._stages, self._features, self._energy = stages, features, energy
+
+    @property
+    def reach(self) -> float:
+        """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
+        return self.cutoff * self.layers
+
+    def site_energy(
         self,
         vec: torch.Tensor,
         pair: torch.Tensor,
-        types: torch.Tensor,
+        numbers: torch.Tensor,
         n_owned: int,
         halo: FeatureHalo,
-        batch: int,
     ) -> torch.Tensor:
-        """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol, types for numbers.
-
-        Of more than ``batch`` sites so many are computed at once.
+        """Energies of the owned sites ``(n_owned,)`` [eV]; arguments as in the protocol.
 
         Note:
-            Collective for a network of several stages, as are then all backward passes.
+            Collective for a model of several layers, as are then all backward passes.
         """
+        types = self._species[numbers]
         if len(vec) == 0:
             vec, pair, types = self._with_bystander(vec, pair, types)
-        batches = None if n_owned <= batch else Batch.cut(pair, n_owned, batch)
-        data = self.describe(vec, pair, types) if batches is None else {}
+        batches = None if n_owned <= self.batch else Batch.cut(pair, n_owned, self.batch)
+        data = self._described(vec, pair, types) if batches is None else {}
         features = vec.new_zeros((len(types), 0), dtype=self.dtype)
-        for k in range(len(self.stages)):
+        for k in range(len(self._stages)):
             if k:
                 features = with_rows(halo.forward(features[:n_owned]), len(types))
             if batches is None:
@@ -81,19 +110,23 @@ class Staged:
             features = torch.cat(parts)
         return features.to(torch.float64).reshape(-1)
 
+    @abstractmethod
+    def _described(self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor) -> Data:
+        """From edge vectors, pairs and types to what all stages look at."""
+
     def _sites(
         self, k: int, batch: Batch, types: torch.Tensor, features: torch.Tensor, vec: torch.Tensor
     ) -> torch.Tensor:
-        return self._stage(k, self.describe(vec, batch.pair, types), features, batch.n_sites)
+        return self._stage(k, self._described(vec, batch.pair, types), features, batch.n_sites)
 
     def _stage(self, k: int, data: Data, features: torch.Tensor, n_sites: int) -> torch.Tensor:
         """Features of some sites after a stage, or in the end their energies."""
         if k:
-            data[self.features] = features
-        for part in self.stages[k]:
+            data[self._features] = features
+        for part in self._stages[k]:
             data = part(data)
-        last = k == len(self.stages) - 1
-        return data[self.energy if last else self.features][:n_sites]
+        last = k == len(self._stages) - 1
+        return data[self._energy if last else self._features][:n_sites]
 
     def _with_bystander(
         self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor
