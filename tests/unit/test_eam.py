@@ -168,6 +168,25 @@ def test_derivatives_by_edges_equal_autograd(numbers):
     assert torch.allclose(closed, twice, rtol=1e-11, atol=1e-11)
 
 
+def test_an_edge_may_stand_for_itself_and_its_opposite():
+    model = EAM(smooth_tables([74], per_site=False))
+    rng = np.random.default_rng(6)
+    z = torch.full((3,), 74)
+    pair = torch.as_tensor(np.repeat(np.arange(3), 9)).expand(2, -1)
+    vec = torch.as_tensor(rng.normal(size=(27, 3)) * 1.6 + 0.3)
+    change = torch.as_tensor(rng.normal(size=(27, 3)))
+    twice = torch.cat([pair, pair], dim=1)
+    energy, slopes = edge_slopes(model, torch.cat([vec, -vec]), twice, z, 3)
+    found, of_half = edge_slopes(model, vec, pair, z, 3, 2)
+    assert torch.allclose(found, energy, rtol=1e-13)
+    assert torch.allclose(of_half, 2 * slopes[:27], rtol=1e-12, atol=1e-13)
+    product = edge_products(model, torch.cat([vec, -vec]), twice, z, 3)
+    both = product(torch.cat([change, -change]))
+    of_half = edge_products(model, vec, pair, z, 3, 2)(change)
+    assert float(of_half.abs().max()) > 0.1
+    assert torch.allclose(of_half, 2 * both[:27], rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("numbers", [[74], [13, 28]])
 def test_laws(numbers):
     model = EAM(smooth_tables(numbers, per_site=True))

@@ -24,7 +24,7 @@ from msolve.potentials.cells import Cells, Response, SecondOrder, Shell, downhil
 from msolve.potentials.clock import Clock
 from msolve.potentials.edges import CHUNK
 from msolve.potentials.engine import edge_slopes
-from msolve.potentials.protocol import ForceModel, Potential, SiteModel
+from msolve.potentials.protocol import ForceModel, Potential, RadialForm, SiteModel
 from msolve.potentials.shortage import enough_memory
 
 Array = NDArray[np.float64]
@@ -277,15 +277,28 @@ class BulkCell:
         radius = factor * self.model.cutoff + (LONGEST_SHIFT if self._shifting else 0.0)
         found = self.oriented.shell(radius)
         device = self.model.device
-        turns = np.zeros((len(found.vectors), self.n_basis))
-        np.add.at(turns, (np.arange(len(turns)), found.neighbour), 1.0)
-        np.add.at(turns, (np.arange(len(turns)), found.centre), -1.0)
+        one: NDArray[np.bool_] = np.ones(len(found.vectors), dtype=bool)
+        copies = 1
+        if self.n_basis == 1 and isinstance(self.model, RadialForm):
+            # Opposite edges are equally long under any F: one of the two is enough.
+            one, copies = _ahead(found.vectors), 2
+        centre, neighbour = found.centre[one], found.neighbour[one]
+        turns = np.zeros((len(centre), self.n_basis))
+        np.add.at(turns, (np.arange(len(turns)), neighbour), 1.0)
+        np.add.at(turns, (np.arange(len(turns)), centre), -1.0)
         return Shell(
-            torch.as_tensor(np.ascontiguousarray(found.vectors), device=device),
-            torch.as_tensor(found.centre, device=device),
-            torch.as_tensor(found.neighbour, device=device),
+            torch.as_tensor(np.ascontiguousarray(found.vectors[one]), device=device),
+            torch.as_tensor(centre, device=device),
+            torch.as_tensor(neighbour, device=device),
             torch.as_tensor(turns, device=device),
+            copies,
         )
+
+
+def _ahead(vectors: Array) -> NDArray[np.bool_]:
+    """One of each pair of opposite vectors: the first component that is not 0 is positive."""
+    sign = np.sign(np.where(np.abs(vectors) < 1e-6, 0.0, vectors))
+    return np.asarray(sign @ (4.0, 2.0, 1.0) > 0)
 
 
 def _shell_factor(F: Array) -> float:

@@ -51,12 +51,16 @@ class Response:
 
 
 class Shell(NamedTuple):
-    """Reference edges of one cell: vectors, basis atoms at their ends, and +1 and -1 at these."""
+    """Reference edges of one cell: vectors, basis atoms at their ends, and +1 and -1 at these.
+
+    Each stands for ``copies`` edges, itself or itself and its opposite.
+    """
 
     vectors: torch.Tensor
     centre: torch.Tensor
     neighbour: torch.Tensor
     turns: torch.Tensor
+    copies: int
 
 
 class Cells(NamedTuple):
@@ -68,7 +72,7 @@ class Cells(NamedTuple):
     numbers: torch.Tensor
     n: int
 
-    def sites(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    def sites(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int, int]:
         """As sites that see nothing but the atoms of their own cell and the images of these."""
         k, b = len(self.shell.vectors), self.shell.turns.shape[1]
         cell = torch.div(self.kept, k, rounding_mode="floor")
@@ -77,7 +81,7 @@ class Cells(NamedTuple):
         else:
             edge = self.kept - cell * k
             pair = b * cell + torch.stack([self.shell.centre[edge], self.shell.neighbour[edge]])
-        return self.vec, pair, self.numbers, len(self.numbers)
+        return self.vec, pair, self.numbers, len(self.numbers), self.shell.copies
 
     def by_F(self, by_edge: torch.Tensor) -> Array:
         """Gradient by F from that by the edge vectors, shape ``(n, 3, 3)``."""

@@ -11,7 +11,7 @@ the two differ by round-off. Files are read in :mod:`msolve.potentials.tables`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +51,7 @@ class EAM:
 
     layers = 1
     exchange = False
+    radial: Literal[True] = True
     gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
     def __init__(self, tables: EAMTables, device: str = "cpu") -> None:
@@ -124,24 +125,37 @@ class EAM:
         return 0.5 * pairs + self._embed(density, species[:n_owned])[0]
 
     def edge_slopes(
-        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        numbers: torch.Tensor,
+        n_owned: int,
+        copies: int = 1,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Site energies and the derivative of their sum by the edge vectors; see ``EdgeForm``."""
+        """Site energies and the derivative of their sum by the edge vectors; see ``RadialForm``."""
         at, species = self._on_edges(vec, pair, numbers)
-        density = at.r.new_zeros(n_owned).index_add_(0, at.i, cubic(at.at_centre, at.p))
+        none = at.r.new_zeros(n_owned)
+        density = none.index_add(0, at.i, cubic(at.at_centre, at.p), alpha=copies)
         phi = cubic(at.pair, at.p) / at.r
         embedded, slope, _ = self._embed(density, species[:n_owned])
-        energy = 0.5 * at.r.new_zeros(n_owned).index_add_(0, at.i, phi) + embedded
+        energy = none.index_add(0, at.i, phi, alpha=0.5 * copies) + embedded
         tension = 0.5 * (cubic_slope(at.pair, at.p) / self._d_r - phi) / at.r
         tension += slope[at.i] * cubic_slope(at.at_centre, at.p) / self._d_r
+        tension *= copies
         return energy, (tension * at.unit).T
 
     def edge_products(
-        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        numbers: torch.Tensor,
+        n_owned: int,
+        copies: int = 1,
     ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Second derivative by the edge vectors, as a function of their change; see ``EdgeForm``."""
+        """Second derivative by the edge vectors, as a function of their change; see ``RadialForm``."""
         at, species = self._on_edges(vec, pair, numbers)
-        density = at.r.new_zeros(n_owned).index_add_(0, at.i, cubic(at.at_centre, at.p))
+        none = at.r.new_zeros(n_owned)
+        density = none.index_add(0, at.i, cubic(at.at_centre, at.p), alpha=copies)
         _, slope, curvature = self._embed(density, species[:n_owned])
         f_slope, _ = self._slopes(at, mutual=False)
         stiff, tension = self._edge_stiffness(at, False, torch.ones_like(density), slope)
@@ -150,9 +164,9 @@ class EAM:
         def product(change: torch.Tensor) -> torch.Tensor:
             moved = change.T
             stretch = (moved * at.unit).sum(0)
-            d_density = torch.zeros_like(density).index_add_(0, at.i, f_slope * stretch)
+            d_density = none.index_add(0, at.i, f_slope * stretch, alpha=copies)
             d_tension = (stiff - turn) * stretch + (curvature * d_density)[at.i] * f_slope
-            return (d_tension * at.unit + turn * moved).T
+            return copies * (d_tension * at.unit + turn * moved).T
 
         return product
 

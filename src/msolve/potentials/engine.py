@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from msolve.potentials.edges import Edges, ShortList
 from msolve.potentials.exchange import NoExchange
-from msolve.potentials.protocol import ClosedForm, EdgeForm, FeatureHalo, SiteModel
+from msolve.potentials.protocol import ClosedForm, EdgeForm, FeatureHalo, RadialForm, SiteModel
 from msolve.potentials.shortage import InMemory, in_memory
 
 Array = NDArray[np.float64]
@@ -145,7 +145,12 @@ def _differentiate_twice(
 
 
 def edge_slopes(
-    model: SiteModel, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_sites: int
+    model: SiteModel,
+    vec: torch.Tensor,
+    pair: torch.Tensor,
+    numbers: torch.Tensor,
+    n_sites: int,
+    copies: int = 1,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Energies of sites that do not know of each other, and ∂(Σ ε)/∂vec. Rank-local.
 
@@ -155,6 +160,7 @@ def edge_slopes(
         pair: Site and neighbour of each edge, shape ``(2, e)``.
         numbers: Atomic numbers of the sites, shape ``(n_sites,)``.
         n_sites: Number of sites.
+        copies: Edges that each one stands for; more than one for radial models only.
 
     Returns:
         Energies ``(n_sites,)`` [eV] and slopes ``(e, 3)`` [eV/Å].
@@ -164,6 +170,8 @@ def edge_slopes(
     """
 
     def evaluated() -> tuple[torch.Tensor, torch.Tensor]:
+        if isinstance(model, RadialForm):
+            return model.edge_slopes(vec, pair, numbers, n_sites, copies)
         if isinstance(model, EdgeForm):
             return model.edge_slopes(vec, pair, numbers, n_sites)
         leaf = vec.detach().contiguous().requires_grad_()
@@ -175,11 +183,18 @@ def edge_slopes(
 
 
 def edge_products(
-    model: SiteModel, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_sites: int
+    model: SiteModel,
+    vec: torch.Tensor,
+    pair: torch.Tensor,
+    numbers: torch.Tensor,
+    n_sites: int,
+    copies: int = 1,
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """The map from a change of ``vec`` to that of ∂(Σ ε)/∂vec; arguments and errors as for :func:`edge_slopes`."""
 
     def made() -> Callable[[torch.Tensor], torch.Tensor]:
+        if isinstance(model, RadialForm):
+            return model.edge_products(vec, pair, numbers, n_sites, copies)
         if isinstance(model, EdgeForm):
             return model.edge_products(vec, pair, numbers, n_sites)
         leaf = vec.detach().contiguous().requires_grad_()

@@ -9,7 +9,7 @@ This module holds the protocols, no implementation.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -151,6 +151,38 @@ class EdgeForm(Protocol):
         self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor, n_owned: int
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """The map from a change of ``vec`` to that of ∂(Σ εᵢ)/∂vec, both ``(e, 3)``."""
+        ...
+
+
+@runtime_checkable
+class RadialForm(Protocol):
+    """As :class:`EdgeForm`, of a model whose sites know nothing of their edges but the lengths.
+
+    Each edge given may stand for several of its length: ``copies`` of them.
+    """
+
+    radial: Literal[True]
+
+    def edge_slopes(
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        numbers: torch.Tensor,
+        n_owned: int,
+        copies: int = 1,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See :class:`EdgeForm`."""
+        ...
+
+    def edge_products(
+        self,
+        vec: torch.Tensor,
+        pair: torch.Tensor,
+        numbers: torch.Tensor,
+        n_owned: int,
+        copies: int = 1,
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """See :class:`EdgeForm`."""
         ...
 
 
