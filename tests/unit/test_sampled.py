@@ -72,6 +72,20 @@ def test_a_sample_says_what_all_tiles_say(case):
     assert len(places.error) == len(places.source) and np.isfinite(places.error).all()
 
 
+def test_the_next_load_starts_from_the_last(case):
+    coupled, z, t, forces, _ = case
+    sample = Sampled(coupled, **WIDTHS, tiles=10**6)
+    before, _ = sample(z, t, forces)
+    z, t = z.copy(), 1.02 * t
+    assert find_root(forces, z, t, coupled.preconditioner, TIGHT).converged
+    after, _ = sample(z, t, forces)
+    anew, _ = Sampled(coupled, **WIDTHS, tiles=10**6)(z, t, forces)
+    assert 1 <= after.products < anew.products
+    assert abs(after.total_h1 / before.total_h1 - 1) > 2e-3
+    assert after.energy_norm == pytest.approx(anew.energy_norm, rel=2e-3)
+    assert after.total_h1 == pytest.approx(anew.total_h1, rel=0.01)
+
+
 def test_forces_of_tiles_are_those_of_the_full_model(case):
     coupled, z, t, _, full = case
     side = 4 * coupled.body.crystal.nearest_neighbour_distance

@@ -118,9 +118,9 @@ class Estimator:
         elastic = float(np.sqrt(max(r.dot(step), 0.0)))
         bounds = self._bounds(r, step, elastic)
         newton = self._newton(w, t, r, ROUGH if rough else FORCING) if hessian else None
+        work = float(r.dot(step)) if newton is None else newton.work
         if newton is not None:
             step = newton.step
-        work = float(r.dot(step))
         base = full.problem.gather(w, t)
         d = full.problem.gather(w + step, t) - base
         close = ROUGH_SPLIT if rough else SPLIT
@@ -146,7 +146,7 @@ class Estimator:
             products=0 if newton is None else newton.products,
             atoms=int(full.evaluated.sum()),
             elasticity_bounds=bounds,
-            energy_bounds=None if newton is None else newton.bounds(work),
+            energy_bounds=None if newton is None else newton.bounds,
             deferred=deferred,
             truncation=beyond,
             truncation_kind=beyond_kind,
@@ -186,50 +186,69 @@ class NewtonStep:
 
     Attributes:
         step: It [Å].
+        work: ⟨r, H⁻¹ r⟩ from below [eV].
         products: Hessian products.
         left: Dual norm in elasticity of the residual [√eV].
         stability: Estimated lowest eigenvalue of the Hessian relative to elasticity [-].
     """
 
     step: PETSc.Vec
+    work: float
     products: int
     left: float
     stability: float
 
-    def bounds(self, work: float) -> tuple[float, float]:
+    @property
+    def bounds(self) -> tuple[float, float]:
         """√⟨r, H⁻¹ r⟩ from below, and from above if ``stability`` is right [√eV]."""
-        high = work + self.left**2 / self.stability
-        return float(np.sqrt(work)), float(np.sqrt(high))
+        high = self.work + self.left**2 / self.stability
+        return float(np.sqrt(self.work)), float(np.sqrt(high))
 
 
 def newton_step(
-    work: Counted, w: PETSc.Vec, r: PETSc.Vec, preconditioner: Preconditioner, forcing: float
+    counted: Counted,
+    w: PETSc.Vec,
+    r: PETSc.Vec,
+    preconditioner: Preconditioner,
+    forcing: float,
+    start: PETSc.Vec | None = None,
 ) -> NewtonStep | None:
     """H⁻¹ r, whose energy approaches √⟨r, H⁻¹ r⟩ from below; ``None`` if H is not positive. Collective.
 
     Args:
-        work: The problem, with its load.
+        counted: The problem, with its load.
         w: State.
         r: Gradient there.
         preconditioner: Elasticity, in whose dual norm the residual is measured.
-        forcing: Residual over that of the start at which to stop.
+        forcing: Residual over r at which to stop.
+        start: Where to start from, by default zero.
     """
     size = (w.getLocalSize(), None)
-    H = PETSc.Mat().createPython((size, size), work.linearised(w), comm=w.comm)
+    H = PETSc.Mat().createPython((size, size), counted.linearised(w), comm=w.comm)
     H.setUp()
     ksp = conjugate_gradients(H, Apply(preconditioner), forcing)
     ksp.setNormType(PETSc.KSP.NormType.NATURAL)
     ksp.setComputeEigenvalues(True)
-    step = w.duplicate()
+    step, left = w.duplicate(), r
     with own_errors():
-        ksp.solve(r, step)
+        if start is not None:
+            H.mult(start, step)
+            left = r - step
+            preconditioner.apply(r, step)
+            ksp.setTolerances(rtol=0.0, atol=forcing * float(np.sqrt(r.dot(step))))
+        ksp.solve(left, step)
     if ksp.getConvergedReason() <= 0:
         return None
+    work = float(left.dot(step))
+    if start is not None:
+        # 2 r·x - x·Hx of the sum x: the step's own part is orthogonal to what it leaves.
+        work += float(start.dot(r + left))
+        step.axpy(1.0, start)
     # Ritz values lie above the lowest eigenvalue; half of theirs is no bound either, but errs on the safe side.
     ritz = float(np.real(ksp.computeEigenvalues()).min(initial=1.0))
     if not ritz > 0:
         return None
-    return NewtonStep(step, work.products, float(ksp.getResidualNorm()), SAFETY * ritz)
+    return NewtonStep(step, work, counted.products, float(ksp.getResidualNorm()), SAFETY * ritz)
 
 
 class Split(NamedTuple):

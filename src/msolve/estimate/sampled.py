@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from msolve.assemble import Assembly
-from msolve.compare import Norms, bonds
+from msolve.compare import Lifting, Norms, bonds
 from msolve.estimate.clusters import Clusters
 from msolve.estimate.enriched import Enriched
 from msolve.estimate.exhaustive import dual_residuals, newton_step, split
@@ -51,6 +51,7 @@ class _Sample:
 
     draws: tuple[Draw, ...]
     clusters: Clusters
+    lift: Lifting
 
     def total(self, values: Array) -> tuple[float, float]:
         """Estimated sum over all tiles, and the variance of that."""
@@ -97,6 +98,7 @@ class Sampled:
         self._K = rich.preconditioner.matrix
         self._stiffness = self._K.ptap(self._enriched.space)
         self._sample: _Sample | None = None
+        self._before: tuple[PETSc.Vec, PETSc.Vec, PETSc.Vec] | None = None  # r, K⁻¹ r, H⁻¹ r
 
     def __call__(
         self,
@@ -116,12 +118,15 @@ class Sampled:
         rich.preconditioner.solve(r, elastic)
         newton = None
         if hessian:
-            newton = newton_step(enriched.hessian(t), w, r, rich.preconditioner, FORCING)
+            newton = newton_step(
+                enriched.hessian(t), w, r, rich.preconditioner, FORCING, self._start(r, elastic)
+            )
         step = elastic if newton is None else newton.step
+        self._before = None if newton is None else (r, elastic, newton.step)
         if self._sample is None:
             self._sample = self._drawn(step)
-        clusters = self._sample.clusters
-        forces, lift = clusters.forces(z, t), clusters.lifting(rich)
+        clusters, lift = self._sample.clusters, self._sample.lift
+        forces = clusters.forces(z, t)
         base = lift(w, t)
         rest, far, (rest_error, far_error) = self._sums(forces, lift(w + step, t) - base)
         rest_K, rest_K_error = rest, rest_error
@@ -130,7 +135,9 @@ class Sampled:
         atoms, _ = enriched.displacement(step)
         stretch = atoms[self._pair[0]] - atoms[self._pair[1]]
         near = float(self._share @ (stretch**2).sum(axis=1))
-        work, elasticity = float(r.dot(step)) + rest, float(r.dot(elastic)) + rest_K
+        elasticity = float(r.dot(elastic))
+        work = (elasticity if newton is None else newton.work) + rest
+        elasticity += rest_K
         norm, total = float(np.sqrt(work)), float(np.sqrt(near + far))
         parts = split(self._K, enriched.space, self._stiffness, self._coupled, step, SPLIT)
         algebraic, deferred = dual_residuals(self._coupled, z, t, solved, minimised)
@@ -166,6 +173,16 @@ class Sampled:
         source = (enriched.on_points(diagonal) ** 2).sum(axis=1)
         return numbers, Places(enriched.on_points(step), source)
 
+    def _start(self, r: PETSc.Vec, elastic: PETSc.Vec) -> PETSc.Vec | None:
+        """The elastic step, and for what it has in common with the last one how far that was from the step."""
+        if self._before is None:
+            return None
+        old, before, step = self._before
+        out = elastic.copy()
+        alike = float(r.dot(before)) / float(old.dot(before))
+        out.axpy(alike, step - before)
+        return out
+
     def _sums(self, forces: Array, field: Array) -> tuple[float, float, tuple[float, float]]:
         """Σ fᵀψ, Σ |d|² beyond the core, and their standard errors."""
         assert self._sample is not None
@@ -188,7 +205,8 @@ class Sampled:
             for one, guess, n in zip(found, guesses, many, strict=True)
         )
         centres = np.concatenate([one.stratum.centres[one.chosen] for one in draws])
-        return _Sample(draws, Clusters(self._coupled, enriched.regions, centres, side, self._rim))
+        clusters = Clusters(self._coupled, enriched.regions, centres, side, self._rim)
+        return _Sample(draws, clusters, clusters.lifting(enriched.rich))
 
 
 def _of_root(error: float, square: float) -> float:
