@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from msolve.atomistic import Patch
 from msolve.continuum.energy import StoredEnergy
+from msolve.continuum.expanded import ExpandedEnergy
 from msolve.continuum.form import WeakForm
 from msolve.handshake.closure import ClosureSites
 from msolve.handshake.flanks import FlankState
@@ -168,6 +169,40 @@ class DensityTerm:
             np.add.at(gradient, second, 0.5 * gradient[middle])
             gradient[middle] = 0.0
         return self.rows[:, None] * gradient
+
+
+@dataclass(frozen=True)
+class ExpandedTerm:
+    """∫ w W(F) expanded about a state; see :class:`ExpandedEnergy`."""
+
+    energy: ExpandedEnergy
+
+    repeatable: ClassVar[bool] = True
+    conservative: ClassVar[bool] = True
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``."""
+        energy, gradient = self.energy.evaluate(at.nodes)
+        return Contribution(energy, on_nodes=gradient)
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+        tangent = self.energy.product()
+        return lambda atoms, nodes: Contribution(0.0, on_nodes=tangent(nodes))
+
+
+def expanded(terms: tuple[Term, ...], at: Snapshot, C: Array) -> tuple[Term, ...]:
+    """Terms whose stored energies are expanded about a state, elastic constants ``C`` for their curvature.
+
+    Raises:
+        ConvergenceError: The state has no energy.
+    """
+    return tuple(
+        ExpandedTerm(ExpandedEnergy(term.stored, at.nodes, at.background, term.weight, C))
+        if isinstance(term, DensityTerm) and term.conservative
+        else term
+        for term in terms
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 
 import bodies
 from msolve.continuum.energy import StoredEnergy
+from msolve.continuum.expanded import ExpandedEnergy
 from msolve.continuum.space import build_space
 from msolve.handshake.slab import half_layers
 from msolve.io.meshes import Slit, disc_mesh
@@ -146,3 +147,36 @@ def test_cells_known_in_a_state_are_not_evaluated_again(disc):
     begin = clock.seconds
     again.evaluate(disc.u, disc.background, part)
     assert clock.seconds == begin
+
+
+def test_an_expansion_is_the_law_where_it_is_made(disc):
+    expansion = ExpandedEnergy(disc.stored, disc.u, disc.background, disc.weight, disc.C)
+    energy, gradient = disc.stored.evaluate(disc.u, disc.background, disc.weight)
+    found, slopes = expansion.evaluate(disc.u)
+    assert found == pytest.approx(energy, rel=1e-13)
+    assert np.abs(slopes - gradient).max() < 1e-13 * np.abs(gradient).max()
+
+
+def test_an_expansion_has_one_energy_and_does_not_ask_the_law(disc):
+    expansion = ExpandedEnergy(disc.stored, disc.u, disc.background, disc.weight, disc.C)
+    asked = disc.stored.material.clock.seconds
+    slope = difference(lambda s: expansion.evaluate(disc.u + s * disc.direction)[0])
+    gradient = expansion.evaluate(disc.u)[1]
+    assert np.sum(gradient * disc.direction) == pytest.approx(slope, rel=1e-8)
+    change = difference(lambda s: expansion.evaluate(disc.u + s * disc.direction)[1])
+    product = expansion.product()(disc.direction)
+    assert np.abs(product).max() > 0.1
+    assert np.abs(product - change).max() < 1e-8 * np.abs(change).max()
+    assert disc.stored.material.clock.seconds == asked
+
+
+def test_an_expansion_about_the_crystal_at_rest_is_its_elasticity_however_it_is_turned(disc):
+    still, angle = np.zeros_like(disc.u), 0.3
+    Q = np.array(
+        [[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]]
+    )
+    turned = np.broadcast_to(Q - np.eye(3), disc.background.shape)
+    expansion = ExpandedEnergy(disc.stored, still, turned, disc.weight, disc.C)
+    exact = disc.stored.linearise(still, turned, disc.weight)(disc.direction)
+    found = expansion.product()(disc.direction)
+    assert np.abs(found - exact).max() < 1e-8 * np.abs(exact).max()

@@ -139,11 +139,14 @@ class StoredEnergy:
 
     def deformation(self, u: Array, background: Array, cells: npt.NDArray[np.bool_]) -> Array:
         """F = I + ∇u_pred + ∇u on some rows, shape ``(k, n_q, 3, 3)``; ``u`` is ``(n_local_nodes, 3)`` [Å]."""
-        F = background[cells] + np.eye(3)
-        F[..., : self.space.gdim] += np.einsum(
-            "cqnx,cni->cqix", self._gradients[cells], u[self.nodes[cells]]
-        )
-        return F
+        return background[cells] + np.eye(3) + self.gradient(u, cells)
+
+    def gradient(self, u: Array, cells: npt.NDArray[np.bool_]) -> Array:
+        """∇u on some rows, shape ``(k, n_q, 3, 3)``; ``u`` is ``(n_local_nodes, 3)`` [Å]."""
+        gradients = self._gradients[cells]
+        out = np.zeros((*gradients.shape[:2], 3, 3))
+        out[..., : self.space.gdim] = np.einsum("cqnx,cni->cqix", gradients, u[self.nodes[cells]])
+        return out
 
     def evaluate(self, u: Array, background: Array, weight: Array) -> tuple[float, Array]:
         """Energy of this rank's cells [eV] and its gradient by the local nodes, ``(n_local_nodes, 3)`` [eV/Å].
@@ -154,11 +157,11 @@ class StoredEnergy:
             weight: Weight of each quadrature point, shape ``(n_rows, n_q)``; rows without any are not evaluated.
         """
         cells = np.asarray(weight.any(axis=1))
-        W, P = self._response(u, background, cells)
+        W, P = self.response(u, background, cells)
         energy = float(np.sum(self.volume[cells] * weight[cells] * W))
-        return energy, self._assemble(cells, P, weight)
+        return energy, self.assemble(cells, P, weight)
 
-    def _response(
+    def response(
         self, u: Array, background: Array, cells: npt.NDArray[np.bool_]
     ) -> tuple[Array, Array]:
         """W and P on some cells. In a state met last time only the cells that are new are evaluated.
@@ -197,7 +200,7 @@ class StoredEnergy:
 
         def product(direction: Array) -> Array:
             dF = np.einsum("cqnx,cni->cqix", gradients, direction[nodes])
-            return self._assemble(cells, np.einsum("cqiJkL,cqkL->cqiJ", A, dF), weight)
+            return self.assemble(cells, np.einsum("cqiJkL,cqkL->cqiJ", A, dF), weight)
 
         return product
 
@@ -234,7 +237,14 @@ class StoredEnergy:
         matrix.setValuesRCV(rows, rows, values, PETSc.InsertMode.ADD_VALUES)
         matrix.assemble()
 
-    def _assemble(self, rows: npt.NDArray[np.bool_], P: Array, weight: Array) -> Array:
+    def assemble(self, rows: npt.NDArray[np.bool_], P: Array, weight: Array) -> Array:
+        """∫ w P : ∇v by the local nodes, this rank's share, ``(n_local_nodes, 3)`` [eV/Å].
+
+        Args:
+            rows: Rows that P is given for, the others count as none, shape ``(n_rows,)``.
+            P: Stress, shape ``(k, n_q, 3, 3)`` [eV/Å³].
+            weight: w, shape ``(n_rows, n_q)``.
+        """
         gdim, forms, n = self.space.gdim, self._forms, self.space.n_cells
         stress = np.zeros((*weight.shape, 3, gdim))
         stress[rows] = weight[rows][..., None, None] * P[..., :gdim]

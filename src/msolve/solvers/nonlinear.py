@@ -9,7 +9,8 @@ import time
 
 from petsc4py import PETSc
 
-from msolve.coupling import Term
+from msolve.coupling import Term, expanded
+from msolve.errors import ConvergenceError
 from msolve.problem import CoupledProblem
 from msolve.solvers.context import Apply, Counted, Product, own_errors
 from msolve.solvers.preconditioner import Preconditioner
@@ -181,8 +182,10 @@ def correct(
     """Deferred ghost-force correction, in place. Collective.
 
     Minimise the blended energy with a dead load, renew the dead load at the solution, and again, each time about as
-    well as the dead load is known; a fixed point solves the blended-force equations. Where a correction leaves more
-    than half of the residual, as narrow blends on meshes that ignore the lattice do, or so little that the energy is
+    well as the dead load is known; a fixed point solves the blended-force equations. The fixed point knows nothing of
+    the energy that leads to it: its elements follow an expansion about the last dead load's state, so that the law is
+    asked once a correction. Where one leaves more than half of the residual, elements follow the law itself; where
+    that does too, as narrow blends on meshes that ignore the lattice do, or so little that the energy is
     too coarse for the rest, Newton's method finishes from there.
 
     Args:
@@ -199,35 +202,47 @@ def correct(
         ``(problem, reports, residuals)``: the energy problem with its last dead load, one report per
         minimisation, and the blended-force residual after each dead load [eV/Å].
     """
-    problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
     wanted = settings.tolerance if tolerance is None else tolerance
     reports: list[Report] = []
     residuals: list[float] = []
-    force = z.duplicate()
+    force, expand = z.duplicate(), True
     blended_force = energy_problem.with_terms(force_terms)
     blended_force.evaluate(z, t, force)
     before = force.norm(PETSc.NormType.NORM_INFINITY)
     for k in range(corrections + 1):
+        problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
+        minimised, start = problem, z.copy()
+        if expand:
+            terms = expanded(problem.terms, problem.snapshot(z, t), preconditioner.C)
+            minimised = problem.with_terms(terms, problem.dead_load)
         inner = settings
         if GAIN * before > wanted and k < corrections:
             # Another dead load comes after this one: what that changes need not be smaller than what it is wrong by.
             inner = dataclasses.replace(settings, tolerance=max(settings.tolerance, INNER * before))
-        reports.append(minimise(problem, z, t, preconditioner, inner))
-        blended_force.evaluate(z, t, force)
-        before = force.norm(PETSc.NormType.NORM_INFINITY)
+        reports.append(minimise(minimised, z, t, preconditioner, inner))
+        try:
+            blended_force.evaluate(z, t, force)
+        except ConvergenceError:
+            if not expand:
+                raise
+            start.copy(z)
+            expand = False
+            continue
+        last, before = before, force.norm(PETSc.NormType.NORM_INFINITY)
         residuals.append(before)
         done = before <= wanted and reports[-1].residual <= settings.tolerance
         if done or k == corrections:
             break
         fine = before <= ROUNDED
-        if fine or (k > 0 and before > SLOW * residuals[-2]):
+        slow = before > SLOW * last
+        if fine or (slow and not expand):
             enough = min(wanted, settings.tolerance) if fine else wanted
             polish = dataclasses.replace(settings, tolerance=enough)
             reports.append(find_root(blended_force, z, t, preconditioner, polish))
             residuals.append(reports[-1].residual)
             problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
             break
-        problem = with_ghost_force_correction(energy_problem, force_terms, z, t)
+        expand = expand and not slow
     return problem, reports, residuals
 
 

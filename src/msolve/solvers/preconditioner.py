@@ -55,6 +55,10 @@ class Preconditioner:
         gdim: 2 for one period along x3, or 3.
         slits: Cracks that no simplex may cross.
         prefix: PETSc options prefix; that of the linear solver is ``prefix + "elasticity_"``.
+
+    Attributes:
+        C: As given.
+        matrix: It.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Preconditioner:
         prefix: str = "msolve_",
     ):
         begin = time.perf_counter()
+        self.C = C
         kinematics = problem.kinematics
         K = lattice_stiffness(problem, crystal, C, atom_weight, gdim, slits)
         self.matrix = _seen_through(K, kinematics.atoms)
