@@ -105,7 +105,7 @@ def draw(rows: list[Row]) -> Figure:
     axis.set_yscale("log")
     axis.set_xlabel("width of the blend [nearest-neighbour distances]")
     axis.set_ylabel("residual, ratio per correction")
-    axis.set_title("A wider blend makes the correction contract faster")
+    axis.set_title("What a correction leaves, against the width of the blend")
     axis.legend()
     return figure
 

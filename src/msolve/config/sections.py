@@ -204,7 +204,7 @@ class Coupling(Section):
     )
     handshake: Handshake = Field(default=Handshake(), description="Free surfaces.")
     max_corrections: Count = Field(
-        default=8, description="How often `bgfc_deferred` may renew its correction."
+        default=20, description="How often `bgfc_deferred` may renew its correction."
     )
     correction_tolerance: Gradient = Field(
         default=1e-4,
