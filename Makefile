@@ -18,6 +18,7 @@ test-newest: ## the same with the newest DOLFINx, in a private root of Debian's 
 test-models: ## the tests of machine-learned models, in each environment that holds some of their packages
 	$(run) python -m pytest -m models
 	MSOLVE_MODELS=nequip $(run) python -m pytest -m models
+	MSOLVE_MODELS=mattersim $(run) python -m pytest -m models
 
 test-slow: ## the long studies: convergence, comparison with the full atomistic model
 	$(run) python -m pytest -m slow

@@ -99,7 +99,9 @@ MODELS = (
     Model("EAM, LAMMPS (W)", "vacancy_lammps"),
     Model("SNAP, OpenKIM (Mo)", "vacancy_snap", cells=6),
     Model("ASE calculator", "vacancy_ase", cells=5),
+    Model("CHGNet by its calculator (Ca)", "vacancy_chgnet", cells=7),
     Model("torch-sim", "vacancy_torchsim", cells=6),
+    Model("MatterSim by torch-sim (W)", "vacancy_mattersim", cells=6),
 )
 
 

@@ -3,7 +3,6 @@
 """CHGNet's trained model, which comes with its package, as an ASE calculator: a black box in single precision."""
 
 import functools
-import re
 from pathlib import Path
 
 import ase.build
@@ -16,7 +15,7 @@ from msolve.crystal import Crystal
 from msolve.given import given_potential
 from msolve.potentials.blackbox import with_noise
 from msolve.potentials.bulk import cauchy_born
-from msolve.potentials.calculator import wrap_calculator
+from msolve.potentials.calculator import ase_calculator
 from msolve.potentials.rest import relaxed_lattice
 from msolve.testing import Tolerances, check_potential
 
@@ -43,12 +42,9 @@ def model():
 
 @functools.cache
 def in_double():
-    """As the how-to page says."""
-    page = (DECK.parents[1] / "docs/howto-potential.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```python\n# chgnet_double.py\n(.*?)```", page, flags=re.DOTALL)
-    given: dict = {}
-    exec(text, given)
-    return with_noise(wrap_calculator(given["chgnet"](), "CHGNet", [74], 24.0), TUNGSTEN)
+    """As its deck has it."""
+    file = DECK.with_name("potentials") / "chgnet_double.py"
+    return with_noise(ase_calculator(f"{file}:chgnet", {}, [74], 24.0), TUNGSTEN)
 
 
 def rattled():

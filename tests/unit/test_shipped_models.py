@@ -45,6 +45,8 @@ DECKS = {
     "vacancy_gap": ("quippy",),
     "vacancy_torchsim": ("torch_sim", "mace"),
     "vacancy_sevennet": ("sevenn",),
+    "vacancy_chgnet": ("chgnet",),
+    "vacancy_mattersim": ("mattersim",),
 }
 """Decks, and the packages that they need."""
 
