@@ -15,7 +15,8 @@ import torch
 def mattersim(file: str | Path, device: str | torch.device = "cpu") -> Any:
     """The model of a checkpoint of mattersim's trainer.
 
-    The package makes its graphs in single precision and converts to it within the network, and in that no lattice comes to rest to the digits that a run asks for.
+    The package makes its graphs in single precision and converts to it within the network, and in that no lattice comes
+    to rest to the digits that a run asks for.
     """
     from mattersim.datasets.utils.convertor import GraphConvertor
     from mattersim.forcefield.potential import Potential, batch_to_dict

@@ -55,12 +55,21 @@ def labels(cells: list[ase.Atoms]) -> Labels:
 
 def trained(cells: list[ase.Atoms], validation: list[ase.Atoms], folder: str) -> None:
     """Let mattersim's trainer leave its best model in a folder."""
-    batches = {"batch_size": 8, "cutoff": NETWORK["cutoff"], "threebody_cutoff": NETWORK["threebody_cutoff"]}
+    batches = {
+        "batch_size": 8,
+        "cutoff": NETWORK["cutoff"],
+        "threebody_cutoff": NETWORK["threebody_cutoff"],
+    }
     energies, forces, _ = labels(cells)
     network = M3Gnet(device="cpu", **NETWORK)
-    scaling = {"scale_key": "per_species_forces_rms", "shift_key": "per_species_energy_mean_linear_reg"}
+    scaling = {
+        "scale_key": "per_species_forces_rms",
+        "shift_key": "per_species_energy_mean_linear_reg",
+    }
     network.set_normalizer(
-        AtomScaling(cells, energies, forces, verbose=False, device="cpu", max_z=NETWORK["max_z"], **scaling)
+        AtomScaling(
+            cells, energies, forces, verbose=False, device="cpu", max_z=NETWORK["max_z"], **scaling
+        )
     )
     Potential(network, lr=0.01, step_size=1, gamma=0.94, device="cpu").train_model(
         build_dataloader(cells, *labels(cells), shuffle=True, **batches),
@@ -105,7 +114,11 @@ def main(folder: str) -> None:
         best = torch.load(Path(scratch) / "best_model.pth", weights_only=False)
     keep = ("model_name", "model_args", "model")
     torch.save({key: best[key] for key in keep}, HERE / "w_mattersim.pth")
-    report = {"cells": len(rest), "test cells": len(test), "errors": errors([cells[k] for k in test])}
+    report = {
+        "cells": len(rest),
+        "test cells": len(test),
+        "errors": errors([cells[k] for k in test]),
+    }
     (HERE / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     print(report)
 

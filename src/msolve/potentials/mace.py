@@ -26,6 +26,7 @@ from msolve.potentials.batches import BATCH, Batch, with_rows
 from msolve.potentials.mace_import import import_modules, quiet_import
 from msolve.potentials.protocol import FeatureHalo
 from msolve.potentials.recompute import recomputed
+from msolve.potentials.staged import LayeredModel
 
 SORTS = ("MACE", "ScaleShiftMACE")
 
@@ -39,8 +40,8 @@ class Seen(NamedTuple):
     cutoff: torch.Tensor | None
 
 
-class MACE:
-    """MACE site model; see :class:`msolve.potentials.protocol.SiteModel`.
+class MACE(LayeredModel):
+    """MACE site model; see :class:`msolve.potentials.staged.LayeredModel`.
 
     Args:
         module: A ``MACE`` or ``ScaleShiftMACE`` module of mace-torch with one head, eager or compiled, or a
@@ -48,18 +49,11 @@ class MACE:
         name: What to call it.
         device: Device of torch, ``"cpu"`` or ``"cuda:N"``.
         dtype: Precision of the network. Positions, edge vectors and sums are in float64 all the same.
-        exchange: Whether features go from rank to rank between layers. If not, ranks compute the features
-            of copies again: more work, no messages.
-
-    Attributes:
-        batch: Sites that are computed at once, when there are more than that; bounds the memory.
 
     Raises:
         UnsupportedError: The module is of another sort, has several heads, or needs inputs other
             than positions and elements.
     """
-
-    gives = frozenset({"energy", "gradient", "site_energy", "hessian_product"})
 
     def __init__(
         self,
@@ -67,36 +61,26 @@ class MACE:
         name: str = "MACE",
         device: str = "cpu",
         dtype: torch.dtype = torch.float64,
-        exchange: bool = True,
     ) -> None:
         module = _unwrapped(module)
         _check_sort(module, name)
         net: Any = module.to(device=device, dtype=dtype).eval()
         for weights in net.parameters():  # compiled modules cannot be told as a whole
             weights.requires_grad_(False)
-        elements = [int(z) for z in net.atomic_numbers]
-        species = torch.full((max(elements) + 1,), -1, dtype=torch.int64)
-        species[elements] = torch.arange(len(elements))
-        self.name = name
-        self.device = device
-        self.dtype = dtype
-        self.exchange = exchange
-        self.batch = BATCH[torch.device(device).type]
-        self.cutoff = float(net.r_max)
-        self.layers = int(net.num_interactions)
-        self.numbers = frozenset(elements)
+        super().__init__(
+            name=name,
+            device=device,
+            dtype=dtype,
+            cutoff=float(net.r_max),
+            elements=[int(z) for z in net.atomic_numbers],
+            layers=int(net.num_interactions),
+            batch=BATCH[torch.device(device).type],
+        )
         self._net = net
         # Compiled lists of modules have no items and no length.
         self._interactions, self._products, self._readouts = (
             tuple(part.children()) for part in (net.interactions, net.products, net.readouts)
         )
-        self._species = species.to(device)
-        self._first_element = elements[0]
-
-    @property
-    def reach(self) -> float:
-        """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
-        return self.cutoff * self.layers
 
     @property
     def parameters(self) -> NDArray[np.float64]:
@@ -139,25 +123,26 @@ class MACE:
         Note:
             Collective with ``exchange``, as are all backward passes.
         """
+        types = self._species[numbers]
         if len(vec) == 0:
-            vec, pair, numbers = self._with_bystander(vec, pair, numbers)
+            vec, pair, types = self._with_bystander(vec, pair, types)
         with as_written(vec.device):
-            return self._layers_in_turn(vec.to(self.dtype), pair, numbers, n_owned, halo)
+            return self._layers_in_turn(vec.to(self.dtype), pair, types, n_owned, halo)
 
     def _layers_in_turn(
         self,
         vec: torch.Tensor,
         pair: torch.Tensor,
-        numbers: torch.Tensor,
+        types: torch.Tensor,
         n_owned: int,
         halo: FeatureHalo,
     ) -> torch.Tensor:
         net = self._net
         # At least one row throughout, because e3nn cannot reshape tensors without rows.
         n_rows = max(n_owned, 1)
-        elements = torch.nn.functional.one_hot(self._species[numbers], len(self.numbers))
+        elements = torch.nn.functional.one_hot(types, len(self.numbers))
         elements = elements.to(vec.dtype)
-        batches = [Batch.whole(pair, n_rows, len(numbers))]
+        batches = [Batch.whole(pair, n_rows, len(types))]
         if n_rows > self.batch:
             batches = Batch.cut(pair, n_rows, self.batch)
         features = net.node_embedding(elements)
@@ -166,7 +151,7 @@ class MACE:
         by_layer: list[torch.Tensor] = []
         for layer in range(self.layers):
             if by_layer:
-                features = with_rows(halo.forward(features[:n_owned]), len(numbers))
+                features = with_rows(halo.forward(features[:n_owned]), len(types))
             features = self._layer(layer, features, vec, elements, batches, seen)
             by_layer.append(features)
         head = torch.zeros(n_rows, dtype=torch.int64, device=vec.device)
@@ -252,18 +237,6 @@ class MACE:
             node_attrs=elements[: batch.n_sites],
         )
         return found
-
-    def _with_bystander(
-        self, vec: torch.Tensor, pair: torch.Tensor, numbers: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Add an atom that only sees itself, so that a rank without edges builds the same graph."""
-        last = len(numbers)
-        apart = vec.new_tensor([[0.5 * self.cutoff, 0.0, 0.0]])
-        return (
-            torch.cat([vec, apart]),
-            torch.cat([pair, pair.new_tensor([[last], [last]])], dim=1),
-            torch.cat([numbers, numbers.new_tensor([self._first_element])]),
-        )
 
 
 def load_mace(path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float64) -> MACE:

@@ -72,9 +72,9 @@ class NequIP(StagedModel):
         elements = _elements(list(net.type_names), name)
         _in_precision(net.to(device=device).eval().requires_grad_(False), dtype)
         super().__init__(
-            name,
-            device,
-            dtype,
+            name=name,
+            device=device,
+            dtype=dtype,
             cutoff=float(net.metadata["r_max"]),
             elements=elements,
             stages=stages,

@@ -73,9 +73,9 @@ class SevenNet(StagedModel):
         cuts = [*first, len(parts)]
         stages = [[part for _, part in parts[a:b]] for a, b in pairwise(cuts)]
         super().__init__(
-            name,
-            device,
-            dtype,
+            name=name,
+            device=device,
+            dtype=dtype,
             cutoff=float(net.cutoff),
             elements=elements,
             stages=stages,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 the msolve authors
 # SPDX-License-Identifier: MIT
-"""Networks made of parts that are called in turn, cut where features go from rank to rank.
+"""Networks that go over the edges layer by layer, and those of them whose parts are called in turn.
 
 What NequIP, Allegro and SevenNet models have in common: each part takes a dictionary of tensors and adds
 to it. It knows no package; which parts there are and where they are cut is the adapters' affair.
@@ -23,8 +23,8 @@ Data: TypeAlias = dict[str, torch.Tensor]
 Part: TypeAlias = Callable[[Data], Data]
 
 
-class StagedModel(ABC):
-    """Site model of a network in stages; see :class:`msolve.potentials.protocol.SiteModel`.
+class LayeredModel:
+    """What site models of networks have in common; see :class:`msolve.potentials.protocol.SiteModel`.
 
     Args:
         name: What to call it.
@@ -32,9 +32,7 @@ class StagedModel(ABC):
         dtype: Precision of the network. Edge vectors and sums over atoms are in float64 all the same.
         cutoff: Length beyond which an edge has no effect [Å].
         elements: Atomic numbers in the order of the network's types.
-        stages: Parts of each stage; features of copies are fetched before every stage but the first.
-        features: Key of the features of the atoms.
-        energy: Key of the site energies, after the last stage.
+        layers: How often features of neighbours are looked at.
         batch: Sites that are computed at once, when there are more than that; bounds the memory.
 
     Attributes:
@@ -47,32 +45,58 @@ class StagedModel(ABC):
 
     def __init__(
         self,
+        *,
         name: str,
         device: str,
         dtype: torch.dtype,
-        *,
         cutoff: float,
         elements: Sequence[int],
-        stages: Sequence[Sequence[Any]],
-        features: str,
-        energy: str,
+        layers: int,
         batch: int,
     ) -> None:
         self.name = name
         self.device = device
         self.dtype = dtype
         self.cutoff = cutoff
-        self.layers = len(stages)
-        self.exchange = self.layers > 1
+        self.layers = layers
+        self.exchange = layers > 1
         self.batch = batch
         self.numbers = frozenset(int(z) for z in elements)
         self._species = types_of_elements(elements).to(device)
-        self._stages, self._features, self._energy = stages, features, energy
 
     @property
     def reach(self) -> float:
         """Distance beyond which no atom changes a site energy, all layers counted [Å]."""
         return self.cutoff * self.layers
+
+    def _with_bystander(
+        self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Add an atom that only sees itself, so that a rank without edges builds the same graph."""
+        last = len(types)
+        apart = vec.new_tensor([[0.5 * self.cutoff, 0.0, 0.0]])
+        return (
+            torch.cat([vec, apart]),
+            torch.cat([pair, pair.new_tensor([[last], [last]])], dim=1),
+            torch.cat([types, types.new_zeros(1)]),
+        )
+
+
+class StagedModel(LayeredModel, ABC):
+    """Site model of a network in stages.
+
+    Args:
+        stages: Parts of each stage; features of copies are fetched before every stage but the first.
+        features: Key of the features of the atoms.
+        energy: Key of the site energies, after the last stage.
+        known: What else :class:`LayeredModel` takes.
+    """
+
+    def __init__(
+        self, *, stages: Sequence[Sequence[Any]], features: str, energy: str, **known: Any
+    ) -> None:
+        super().__init__(layers=len(stages), **known)
+        self._stages, self._features, self._energy = stages, features, energy
 
     def site_energy(
         self,
@@ -127,18 +151,6 @@ class StagedModel(ABC):
             data = part(data)
         last = k == len(self._stages) - 1
         return data[self._energy if last else self._features][:n_sites]
-
-    def _with_bystander(
-        self, vec: torch.Tensor, pair: torch.Tensor, types: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Add an atom that only sees itself, so that a rank without edges builds the same graph."""
-        last = len(types)
-        apart = vec.new_tensor([[0.5 * self.cutoff, 0.0, 0.0]])
-        return (
-            torch.cat([vec, apart]),
-            torch.cat([pair, pair.new_tensor([[last], [last]])], dim=1),
-            torch.cat([types, types.new_zeros(1)]),
-        )
 
 
 def types_of_elements(elements: Sequence[int]) -> torch.Tensor:
