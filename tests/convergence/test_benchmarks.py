@@ -140,7 +140,7 @@ def test_benchmarks_run(name):
 def test_the_benchmark_of_nequip_runs():
     pytest.importorskip("allegro", reason="nequip-allegro is not installed")
     rows = importlib.import_module("nequip_peers").study(quick=True)
-    assert len(rows) == 10
+    assert len(rows) == 17
     for row in rows:
         exact = "float32" not in row["what"]
         assert row["ours"] > 0 and not row["difference"] > (1e-11 if exact else 1e-4)

@@ -23,6 +23,7 @@ ACCEPT = {
     "SevenNet-0, float32 (W)": SINGLE,
     # Its coupling coefficients are stored in float32.
     "SevenNet-0, sevenn (W)": Tolerances(exact=1e-6),
+    "CHGNet by its calculator (Ca)": Tolerances(hessian=1e-4),
     # Large coefficients cancel; differences see what is left of the digits.
     "GAP, quippy (W)": Tolerances(exact=1e-8, gradient=1e-4, hessian=3e-4),
 }
