@@ -94,7 +94,7 @@ def errors(cells: list[ase.Atoms]) -> dict[str, float]:
         energy.append((found.energy - expected) / len(one))
         force.append((found.gradient + forces).ravel())
     return {
-        "energy [meV/atom]": 1e3 * float(np.std(energy)),
+        "energy [meV/atom]": 1e3 * float(np.sqrt(np.mean(np.square(energy)))),
         "forces [meV/Å]": 1e3 * float(np.sqrt(np.mean(np.concatenate(force) ** 2))),
     }
 
