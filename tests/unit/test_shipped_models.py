@@ -175,7 +175,9 @@ def test_decks_of_models_of_other_packages_run(deck, tmp_path):
     (step,) = result["steps"]
     assert step["lowest_eigenvalue"] is None or step["lowest_eigenvalue"] > 0
     if result["comparison"] is not None:
-        # With torch-sim the core is small, for the comparison's sake.
-        bound = 0.1 if deck in ("vacancy_torchsim", "vacancy_mattersim") else 0.05
+        # The core is small where forces reach far, for the comparison's sake.
+        bound = {"torchsim": 0.1, "mattersim": 0.1, "chgnet": 0.15}.get(
+            deck.partition("_")[2], 0.05
+        )
         assert 0 < result["comparison"]["relative_h1"] < bound
         assert 0 < result["comparison"]["tip_h1"] < 0.6 * bound
