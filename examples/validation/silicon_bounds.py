@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the best imaginable treatment of a silicon crack's flanks, or of its bulk, would leave of the error.
 
-Bounds, because nothing learned can do better than what is fitted to the very error that it is to remove: layers of the
+Bounds, because nothing learned does better than what is fitted to the very error that it is to remove: layers of the
 flanks displaced by smooth functions of the distance behind the tip, forces along the flanks, an energy of strain
 gradients. What the lattice itself says of the bulk at long waves (``lattice_waves``) is not fitted. All are answered by
 the linearised problem. Beside them stands what no fit can reach: atoms all along the flanks.
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from common import Coupled, Reference, Row, solve_coupled
 from handshake_limits import split_by_rings
 from lattice_waves import LongWaves
+from scipy import sparse
 from scipy.spatial import cKDTree
 from silicon_oracle import answer, derivative
 
@@ -160,7 +161,7 @@ class Answers:
         return np.asarray(moves @ solved.array_r).reshape(-1, 3)
 
     @cached_property
-    def _linear(self):  # type: ignore[no-untyped-def]
+    def _linear(self) -> tuple[Callable[[PETSc.Vec, PETSc.Vec], None], sparse.csr_matrix]:
         assembly, z = self.coupled.assembly, self.coupled.z
         problem = assembly.problem.with_terms(assembly.force_terms)
         return problem.linearise(z, self.coupled.t), derivative(self.coupled, self.reference, z)

@@ -4,6 +4,7 @@
 
 import importlib
 
+import numpy as np
 import pytest
 
 
@@ -304,3 +305,40 @@ def test_errors_fall_as_fast_with_random_handshakes():
     assert found["random"]["rate"] < found["slab"]["rate"] + 0.1
     assert found["trained"]["rate"] < found["slab"]["rate"]
     assert found["random"]["worse"] > 1.5 > 1 > found["trained"]["worse"]
+
+
+def test_long_waves_of_silicon_have_its_constants_and_bend_at_no_affine_field():
+    common, waves = study("common"), study("lattice_waves")
+    setup, assembly = common.prepare(
+        common.DECKS / "si_crack.yaml",
+        ["domain.radius=36 angstrom", "regions.core_radius=6 angstrom", "regions.blend=4 angstrom"],
+    )
+    C, found = setup.body.C, waves.LongWaves.of(setup.body)
+    wanted = np.array([C[:, 0, :, 0], C[:, 0, :, 1] + C[:, 1, :, 0], C[:, 1, :, 1]])
+    symmetric = 0.5 * (found.C + np.swapaxes(found.C, 1, 2))
+    assert np.abs(symmetric - 0.5 * (wanted + np.swapaxes(wanted, 1, 2))).max() < 1e-6
+    assert np.abs(found.D - np.swapaxes(found.D, 1, 2)).max() < 1e-5 * np.abs(found.D).max()
+    space = assembly.problem.kinematics.space
+    X, weight = space.nodes(), np.ones(space.n_cells)
+    rng = np.random.default_rng(0)
+    affine = X @ rng.normal(size=(3, 3))
+    H = rng.normal(size=(3, 3))  # of u: its second derivatives 11, 12 and 22
+    bent = 0.5 * X[:, :1] ** 2 * H[0] + X[:, :1] * X[:, 1:2] * H[1] + 0.5 * X[:, 1:2] ** 2 * H[2]
+    assert np.abs(found.force(space, affine, weight)).max() < 1e-9
+    # Fits of quadratic polynomials are exact for one: the energy is its density times the volume.
+    corners = X[space.cell_nodes()][:, :, :2]
+    volume = 0.5 * space.thickness * np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])).sum()
+    D = found.D
+    density = H[0] @ D[0] @ H[0] + H[0] @ D[1] @ H[1] + H[1] @ D[3] @ H[2] + H[2] @ D[4] @ H[2]
+    density += 0.5 * (H[1] @ D[2] @ H[1] + H[0] @ D[2] @ H[2])
+    work = float((bent * found.force(space, bent, weight)).sum())
+    assert work == pytest.approx(volume * density, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_in_silicon_neither_flanks_nor_bulk_are_enough_and_both_nearly_are():
+    _, parts = study("silicon_handshake").study((), ((1.0, 2.0),))
+    gain = {str(row["what"]): float(row["gain"]) for row in parts}
+    assert 1.1 < gain["layers"] < gain["atoms along flanks"] < 1.6
+    assert 1.1 < gain["energy"] < gain["shifts and energy"] < 1.6
+    assert 2 < gain["layers, shifts, energy"] < gain["layers, shifts, fitted energy"] < 4
