@@ -418,3 +418,14 @@ def test_inverted_triangles_are_turned_and_overlaps_found():
     assert len(boundary_facets(cells)) == 4
     with pytest.raises(ValueError, match="overlap"):
         boundary_facets(np.array([[0, 1, 2], [0, 1, 3]]))
+
+
+def test_a_mesh_may_be_finer_than_the_slit_is_wide():
+    slit = Slit(0.0, 1.2)
+    mesh = disc_mesh(12.0, spacing=0.7, zones=(Ball((0.0, 0.0, 0.0), 4.0),), slit=slit)
+    end = mesh.points[mesh.node_tags["crack_end"]]
+    assert len(end) > 2
+    assert end[:, 1].min() == -slit.half_gap and end[:, 1].max() == slit.half_gap
+    named = np.concatenate(list(mesh.facet_tags.values()))
+    assert len(named) == len(boundary_facets(mesh.cells))
+    assert len(np.unique(np.sort(named, axis=1), axis=0)) == len(named)

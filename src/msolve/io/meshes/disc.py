@@ -212,7 +212,10 @@ def _named_edges(
         surface, side = slit.on_surface(points), slit.side(points)
         named["upper_flank"] = (surface & (side > 0))[edges].all(axis=1) & ~named["outer"]
         named["lower_flank"] = (surface & (side < 0))[edges].all(axis=1) & ~named["outer"]
-        named["crack_end"] = surface[edges].all(axis=1) & (np.ptp(side[edges], axis=1) == 2)
+        flanks = named["upper_flank"] | named["lower_flank"]
+        # Of several edges where the mesh is finer than the slit is wide.
+        within = np.abs(points[:, 1] - slit.x_plane) < slit.half_gap + SAME_PLACE
+        named["crack_end"] = within[edges].all(axis=1) & ~flanks & ~named["outer"]
     if np.any(np.sum(list(named.values()), axis=0) != 1):
         raise RuntimeError(
             "the mesh has a hole: an edge with one triangle is no part of the boundary"
