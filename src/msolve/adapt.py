@@ -136,7 +136,7 @@ class Refinement:
         if why_not is not None:
             raise CaseError([f"adaptivity: no error can be estimated: {why_not}"])
         z, t = assembly.problem.kinematics.unknowns.vector(), setup.loads[-1]
-        if before is not None and same:
+        if before is not None:
             z = carried_over(before.assembly, before.z, t, assembly)
         case, settings = self._good_enough(setup, before)
         rough = settings is not self._settings

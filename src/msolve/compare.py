@@ -250,8 +250,9 @@ def over_stiffness(full: Assembly, forces: PETSc.Vec) -> Array:
 
 
 def carried_over(before: Assembly, z: PETSc.Vec, t: float, after: Assembly) -> PETSc.Vec:
-    """Unknowns of another coupled problem of the same body that place atoms and nodes where a solution has them.
+    """Unknowns of another coupled problem that place atoms and nodes where a solution has them.
 
+    The other body may be larger: there it starts from the far field, which the solution continues without a jump.
     Collective.
     """
     places = lift_to(before, z, t, after)

@@ -167,16 +167,22 @@ def test_a_recovered_lift_is_the_same_on_several_ranks(ranks, tmp_path):
         assert theirs == pytest.approx(ours, rel=1e-5), name
 
 
-@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+PUSHED = {"domain.radius": "26 angstrom", "adaptivity.largest_radius": "39 angstrom"}
+"""A body whose outer boundary is too near."""
+
+
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("deck", "core", "error"),
+    ("deck", "core", "error", "pushed"),
     [
-        ("adaptive_vacancy", "4 angstrom", "0.004 angstrom"),
-        pytest.param("adaptive_crack", "5 angstrom", "0.02 angstrom", marks=pytest.mark.slow),
+        ("adaptive_vacancy", "4 angstrom", "0.004 angstrom", {}),
+        ("adaptive_vacancy", "6 angstrom", "0.005 angstrom", PUSHED),
+        pytest.param("adaptive_crack", "5 angstrom", "0.02 angstrom", {}, marks=pytest.mark.slow),
     ],
 )
-def test_refinement_decides_the_same_on_several_ranks(deck, core, error, ranks, tmp_path):
+def test_refinement_decides_the_same_on_several_ranks(deck, core, error, pushed, ranks, tmp_path):
     changes = {
+        **pushed,
         "adaptivity.total_h1": error,
         "regions.core_radius": core,
         "solver.stability": "false",
@@ -185,8 +191,10 @@ def test_refinement_decides_the_same_on_several_ranks(deck, core, error, ranks, 
     one, more = (run(n, tmp_path / str(n), deck, **changes)[0] for n in (1, ranks))
     rounds = [result["adaptivity"]["rounds"] for result in (one, more)]
     assert len(rounds[0]) > 1
+    if pushed:
+        assert rounds[0][1]["radius"] > rounds[0][0]["radius"]
     for ours, theirs in zip(*rounds, strict=True):
-        for key in ("how", "unknowns", "evaluated_atoms", "cores", "degree"):
+        for key in ("how", "unknowns", "evaluated_atoms", "cores", "degree", "radius"):
             assert ours[key] == theirs[key], key
         assert ours["total_h1"] == pytest.approx(theirs["total_h1"], rel=1e-5)
 

@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
+from scipy import spatial
 
 from msolve.balance import Cells, Cores, balanced
 from msolve.build import build, build_mesh, set_up
@@ -361,9 +362,13 @@ def test_the_body_grows_while_what_lies_beyond_matters(tmp_path):
     assert result.case["domain"]["radius"] == "25.0 angstrom"
 
 
-def coupled(radius, **mesh):
+def coupled(radius, body="30 angstrom", **mesh):
     case = given(
-        "", compare=SMALL, regions={"core_radius": radius, "blend": "2 angstrom"}, mesh=mesh
+        "",
+        compare=SMALL,
+        regions={"core_radius": radius, "blend": "2 angstrom"},
+        mesh=mesh,
+        domain={"radius": body},
     )
     setup = set_up(case, MPI.COMM_SELF)
     return setup, build(setup, build_mesh(setup, MPI.COMM_SELF), MPI.COMM_SELF)
@@ -392,6 +397,35 @@ def test_a_solution_carried_over_is_a_good_start():
         after.preconditioner.solve(forces, step)
         sizes.append(float(forces.dot(step)) ** 0.5)
     assert sizes[1] < 0.2 * sizes[0]
+
+
+def test_a_body_that_was_pushed_out_starts_from_the_solution_of_the_smaller_one():
+    setup, small = coupled("4 angstrom", body="18 angstrom", growth=1.5)
+    z, t = small.problem.kinematics.unknowns.vector(), 1.0
+    solve(small, setup.case, z, t, Settings(tolerance=1e-8))
+    setup, large = coupled("4 angstrom", body="27 angstrom", growth=1.5)
+    zero = large.problem.kinematics.unknowns.vector()
+    start = carried_over(small, z, t, large)
+    ours, theirs = large.problem.gather(start, t), small.problem.gather(z, t)
+    distance, twin = spatial.cKDTree(small.X[small.free]).query(large.X)
+    same = distance < 1e-6
+    assert same.sum() == small.free.sum()
+    assert np.abs(ours[same] - theirs[small.free][twin[same]]).max() < 1e-9
+    # Beyond the small body nothing is moved, and the mesh follows it without a jump at its rim.
+    nodes = large.problem.snapshot(start, t).nodes
+    away = np.linalg.norm(large.problem.kinematics.space.nodes(), axis=1)
+    assert np.abs(nodes[away > 18.0]).max() < 1e-12 < np.abs(nodes[away < 15.0]).max()
+    assert np.abs(nodes[(away > 15.5) & (away < 18.0)]).max() < 0.1 * np.abs(nodes).max()
+    counts, ends = [], []
+    for begin in (zero, start):
+        x = begin.copy()
+        for tolerance in (1e-4, 1e-8):  # as most rounds are solved, and to the end
+            solved = solve(large, setup.case, x, t, Settings(tolerance=tolerance))
+            assert solved.converged
+            counts.append(sum(report.iterations for report in solved.reports))
+        ends.append(x)
+    assert counts[2] < 0.7 * counts[0] and sum(counts[2:]) < sum(counts[:2])
+    assert (ends[1] - ends[0]).norm() < 1e-5 * ends[0].norm()
 
 
 def test_cells_that_lose_their_stability_are_found():
