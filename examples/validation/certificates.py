@@ -204,13 +204,18 @@ HEALED = (
     "coupling.method=bgfc",
     "certificate={fold: false, look_around: false}",
 )
-"""The 11 missing atoms, with room for what is left where their rows close up."""
+"""The 11 missing atoms, with room for what is left where their rows close up, or where they part further."""
 
 HISTORIES: dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]] = {
     "11 atoms removed: healed, opened from 0.4 of the strain": (
         "micro_crack_triangular",
         HEALED,
         (0.4, 1.0),
+    ),
+    "11 atoms removed: advanced, 2.0 of the strain, then 1.0": (
+        "micro_crack_triangular",
+        HEALED,
+        (2.0, 1.0),
     ),
     "crack healed: 0.8 K_G, then 1.0": ("crack_eam", TRAPPED, (0.8, 1.0)),
     "crack one spacing ahead: 1.3 K_G, then 1.05": ("crack_eam", TRAPPED, (1.3, 1.05)),

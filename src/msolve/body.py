@@ -127,6 +127,16 @@ class Body:
             np.abs(every.positions[:, : self.gdim]).max(axis=1, initial=0.0) <= reach
         )
 
+    def beside_missing(self, X: Array, within: float) -> npt.NDArray[np.bool_]:
+        """Places ``(n, 3)`` this close to a missing site [Å]; in the plane, to its column."""
+        found = np.zeros(len(X), dtype=bool)
+        if len(self.vacancies):
+            tree = spatial.cKDTree(self.vacancies[:, : self.gdim])
+            found |= tree.query(X[:, : self.gdim])[0] < within
+        for void in self.voids:
+            found |= void.distance(X) < within
+        return found
+
     def relaxation(self, X: Array) -> Array:
         """Surface relaxation of the flanks, shape ``(n, 3)`` [Å]."""
         if self.slab is None:

@@ -21,7 +21,8 @@ from msolve.certificate.fold import certify_fold
 from msolve.certificate.numbers import Certificate
 from msolve.certificate.valleys import lower_valley
 from msolve.certificate.zone import zone_model
-from msolve.compare import SAME, Norms, lift_to, unknowns_of
+from msolve.compare import SAME, Norms, bonds, lift_to, unknowns_of
+from msolve.crystal import nearest_neighbour_bonds
 from msolve.errors import ConvergenceError
 from msolve.output import flank_opening, tip_position
 from msolve.quantities.enclosed import Ball
@@ -41,6 +42,16 @@ CLOSED, OPEN = 0.12, 0.18
 """Two atoms of opposite flanks have closed below the one, and come open above the other: opening over the distance of
 their layers. In between a bond is stretched, as that in front of a tip may be."""
 
+BESIDE = 1.5
+"""Distance from a missing site over that of neighbours, up to which atoms are the hole's surface."""
+
+APART = 1.3
+"""Atoms of the crystal at rest further apart than this, over the distance of neighbours, are no neighbours."""
+
+NEIGHBOURS, PARTED = 1.2, 1.4
+"""Two atoms across a hole have closed below the one, two neighbours have come open above the other, over that distance.
+Around open holes no pair comes below 1.6, and no bond above 1.2."""
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -53,8 +64,9 @@ class Branch:
             zero the certified solution is on another branch than the coupled one. ``None`` where nothing is certified.
         opening: Opening [Å] at some x1 [Å] behind the tip, as pairs: of the corrected state, of the coupled one where
             nothing is certified.
-        healed: Pairs of atoms across the cut that have closed, in that state.
-        advanced: Pairs across its plane beyond its end that have come open.
+        healed: Pairs of atoms across the cut, or without one across missing sites, that have closed in that state.
+        advanced: Pairs across its plane beyond its end, or without one bonds of a crystal with missing sites, that have
+            come open.
         lower: Energy of the lowest state that was found around the corrected one, less its own [eV]; ``None`` if none
             is lower or nothing was looked at.
         lower_moved: How far atoms move to it at most [Å].
@@ -89,15 +101,25 @@ class Branch:
                 f"{self.changed_bonds} bonds differ"
             )
         if self.healed or self.advanced:
-            which = [
-                f"{n} pair{'s' if n > 1 else ''} of atoms {what}"
-                for n, what in (
-                    (self.healed, "across the cut closed, as if healed"),
-                    (self.advanced, "beyond its end open: it has advanced"),
+            found, healed, advanced = (
+                (
+                    "crack does not end where the cut does",
+                    "of atoms across the cut closed, as if healed",
+                    "of atoms beyond its end open: it has advanced",
                 )
+                if self.tip is not None
+                else (
+                    "hole is not the one that was made",
+                    "of atoms across it closed, as if healed",
+                    "of neighbours came apart",
+                )
+            )
+            which = [
+                f"{n} pair{'s' if n > 1 else ''} {what}"
+                for n, what in ((self.healed, healed), (self.advanced, advanced))
                 if n
             ]
-            out.append(f"warning: the crack does not end where the cut does, {', '.join(which)}")
+            out.append(f"warning: the {found}, {', '.join(which)}")
         if self.lower is not None:
             to = "" if self.lower_tip is None else f", tip at x1 = {self.lower_tip[0]:.3g} Å"
             out.append(
@@ -234,9 +256,8 @@ class Certifier:
         y, body = whole.problem.gather(x, t), whole.body
         tip = tip_position(body, whole.X, whole.free, y)
         if not body.crack:
-            return Branch(tip, None, None, ())
-        healed, advanced = beside_the_cut(whole, y)
-        return Branch(tip, None, None, _profile(whole, y), healed, advanced)
+            return Branch(tip, None, None, (), *around_holes(whole, y))
+        return Branch(tip, None, None, _profile(whole, y), *beside_the_cut(whole, y))
 
     def _branch(self, whole: Assembly, x0: PETSc.Vec, centre: Centre, t: float) -> Branch:
         before, after = (whole.problem.gather(x, t) for x in (x0, centre.x))
@@ -291,6 +312,29 @@ def beside_the_cut(whole: Assembly, y: Array) -> tuple[int, int]:
     end = body.slits[0][0]
     healed, advanced = (x1 < end) & (share < CLOSED), (x1 > end) & (share > OPEN)
     return int((healed & free).sum()), int((advanced & free).sum())
+
+
+def around_holes(whole: Assembly, y: Array) -> tuple[int, int]:
+    """How many pairs of atoms have closed across missing sites, and bonds of the crystal around them come open.
+
+    Args:
+        whole: The full model of a body without a cut.
+        y: Its atoms, shape ``(n, 3)`` [Å].
+    """
+    body, near = whole.body, whole.body.crystal.nearest_neighbour_distance
+    surface = np.flatnonzero(body.beside_missing(whole.X, BESIDE * near))
+    if not len(surface):
+        return 0, 0
+    X, at = whole.X[surface], y[surface]
+    i, j, image = nearest_neighbour_bonds(at, body.period, NEIGHBOURS * near)
+    closed = np.linalg.norm(X[j] - X[i] + image, axis=1) > APART * near
+    i, j = bonds(whole)
+    step = y[j] - y[i]
+    if body.period is not None:
+        # The nearest image; where a dislocation has moved one end by whole periods, too.
+        step[:, 2] -= body.period * np.rint(step[:, 2] / body.period)
+    parted = np.linalg.norm(step, axis=1) > PARTED * near
+    return int(closed.sum()), int(parted.sum())
 
 
 def _spacing(whole: Assembly) -> float:

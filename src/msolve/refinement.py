@@ -234,14 +234,8 @@ def pushed(case: Case, largest: float) -> Case:
 
 def _beside_missing(setup: Setup, places: Array, near: float) -> npt.NDArray[np.bool_]:
     """Places ``(n, 2)`` beside sites that are missing: no mesh, however fine, has the forces there."""
-    body = setup.body
     X = np.column_stack([places, np.zeros(len(places))])
-    found = np.zeros(len(places), dtype=bool)
-    if len(body.vacancies):
-        found |= spatial.cKDTree(body.vacancies[:, :2]).query(places)[0] < BESIDE * near
-    for void in body.voids:
-        found |= void.distance(X) < BESIDE * near
-    return found
+    return setup.body.beside_missing(X, BESIDE * near)
 
 
 def fine_zones(places: Array, length: Array, wanted: Array, near: float) -> list[FineZone]:

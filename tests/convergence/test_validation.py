@@ -277,11 +277,13 @@ def test_certified_radii_hold_the_true_errors():
 
 @pytest.mark.slow
 def test_traps_are_not_certified_as_what_was_asked_for():
-    """A healed row of missing atoms is refused; cracks that healed or advanced are certified as such."""
+    """Missing atoms that healed or parted further are refused; cracks that healed or advanced are certified as such."""
     module = study("certificates")
-    missing, healed, advanced = map(module.history, module.HISTORIES)
+    missing, grown, healed, advanced = map(module.history, module.HISTORIES)
     assert missing["level"] == "C" and missing["negative"] >= 1
     assert missing["softest"] < 0
+    for row, what in ((missing, "23 pairs of atoms across it closed"), (grown, "came apart")):
+        assert row["level"] == "C" and what in row["warnings"][0]
     for row, what in ((healed, "closed, as if healed"), (advanced, "it has advanced")):
         assert row["level"] == "A"
         assert any(

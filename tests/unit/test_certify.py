@@ -21,12 +21,12 @@ from msolve.certificate.factor import dominates
 from msolve.certificate.hessian import assembled_hessian
 from msolve.certificate.modes import bond_laplacian, loose_bonds, softest_modes
 from msolve.certificate.numbers import Certificate, closed
-from msolve.certified import Branch, Certifier, beside_the_cut, changed_bonds
+from msolve.certified import Branch, Certifier, around_holes, beside_the_cut, changed_bonds
 from msolve.compare import Norms, lift_to, unknowns_of
 from msolve.config import load_case
 from msolve.methods import solve
 from msolve.run import run_case
-from msolve.solvers import Settings, minimise
+from msolve.solvers import Settings, follow_boundary, minimise
 
 DECKS = Path(__file__).parents[2] / "solver_configs"
 
@@ -210,6 +210,30 @@ def test_pairs_across_the_cut_are_counted(crack):
     ):
         assert what in told
     assert Branch(None, None, None, ()).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("radius", "loads", "healed", "grown"),
+    [(16, (1.0,), 0, False), (16, (0.4, 1.0), 23, True), (20, (2.0, 1.0), 0, True)],
+    ids=["open", "healed", "grown"],
+)
+def test_a_short_crack_that_healed_or_grew_is_told(radius, loads, healed, grown):
+    """Eleven missing atoms: open under the load alone, closed after a smaller one, longer after a larger one."""
+    changes = [f"domain.radius={radius} angstrom", "coupling.method=atomistic"]
+    setup = set_up(load_case(DECKS / "micro_crack_triangular.yaml", changes), MPI.COMM_SELF)
+    full = full_atomistic(MPI.COMM_SELF, setup.body)
+    x, before = full.problem.kinematics.unknowns.vector(), 0.0
+    for t in loads:
+        follow_boundary(full.problem, x, before, t, setup.body.C, full.preconditioner)
+        assert minimise(full.problem, x, t, full.preconditioner, Settings(tolerance=1e-4)).converged
+        before = t
+    assert around_holes(full, full.X) == (0, 0)
+    closed, parted = around_holes(full, full.problem.gather(x, before))
+    assert closed == healed and (parted > 5) == grown
+    told = Branch(None, None, None, (), closed, parted).warnings()
+    assert len(told) == (closed > 0 or parted > 0)
+    assert all("the hole is not the one that was made" in one for one in told)
+    assert ("23 pairs of atoms across it closed" in "".join(told)) == (healed > 0)
 
 
 def test_what_is_not_certified_is_told_with_its_branch(crack):
