@@ -105,7 +105,6 @@ CASES = {
     "crack, W, 700 Å, learned handshake": Refined(
         "adaptive_crack", (*SAMPLED, LEARNED), ("0.0035",), "crack, W, 700 Å"
     ),
-    "two cracks, W": Refined("adaptive_two_cracks", (), ("0.02",)),
     "3 atoms removed, triangular": Refined("micro_crack_triangular", MICRO, ("0.0008",)),
     "the same, quadratic": Refined(
         "micro_crack_triangular", (*MICRO, "mesh.degree=2", "mesh.coarseness=3"), ("0.0008",)

@@ -3,8 +3,9 @@
 """From places and parts of an error to the next input: finer mesh, larger, new or smaller cores, quadratic elements.
 
 What the mesh alone leaves is met by a finer mesh, what the coupling leaves by larger cores, each by as much as makes
-the cost of the wanted error least (``balance``). Missing sites that no core holds, and places where no law of the mesh
-will do, open a new core. Nothing is edited in place: what comes out is an input of its own.
+the cost of the wanted error least (``balance``). A new core opens where a mesh as fine as the lattice leaves much of
+the error, and where no law of the mesh will do; nobody is told where there are defects. Nothing is edited in place: what
+comes out is an input of its own.
 """
 
 from __future__ import annotations
@@ -29,9 +30,6 @@ Array = npt.NDArray[np.float64]
 COARSE = 1.3
 """Edges this much longer than the distance of neighbours can be refined; shorter ones are atoms already."""
 
-BESIDE = 1.5
-"""Distance from a missing site over that of neighbours, up to which what is marked is that site's doing."""
-
 CUT = 1.1
 """Fewer pieces of a cell than this are not worth a zone."""
 
@@ -43,6 +41,10 @@ LONGER = 1.1
 
 GROWTH = (0.15, 0.4)
 """Least and largest growth of a core towards what it must hold, over its extent."""
+
+OPENS = 0.1
+"""Share of the error's square on the atoms that a new core would hold, from which on it opens: what is left of a graded
+mesh at its finest is spread wider."""
 
 NEW_CORE = 2.5
 """Radius of a new core over the distance of neighbours."""
@@ -111,21 +113,20 @@ def refined(
     near = setup.body.crystal.nearest_neighbour_distance
     assert case.regions is not None
     cells = _Edges.of(mesh, near)
-    missing = _beside_missing(setup, marks, near)
-    held = missing | ~cells.coarse[cells.at(marks)]
-    atomistic = np.concatenate([marks[held], unstable])
-    must = np.concatenate([missing[held], np.ones(len(unstable), dtype=bool)])
-    nearest, beyond = _nearest(regions, atomistic)
-    around = beyond < regions.blend + 4 * near
-    new = _opened(setup, atomistic[~around & must], near)
+    nearest, beyond = _nearest(regions, unstable)
+    around = _beside(setup, beyond, near)
+    # The mesh can do no more there, and no core is near that could.
+    fine = marks[~cells.coarse[cells.at(marks)]]
+    fine = fine[~_beside(setup, _nearest(regions, fine)[1], near)]
+    new = _opened(setup, unstable[~around], near) + _opened(setup, fine, near, error)
     growth: Array = np.zeros(len(regions.cores))
     pieces: Array = np.ones(len(cells.length))
-    # Where a defect has no core its error outshines all else: what else there is to do is seen with that core.
+    # With so much of the error in so few atoms, what else there is to do is seen with their core.
     if error is not None and not new:
         growth, pieces = _cheapest(setup, error, cells, near)
     cores: list[Core] = []
     for k, (core, shape) in enumerate(zip(case.regions.all_cores, regions.cores, strict=True)):
-        size, mine = _size(core, shape.extent()), around & must & (nearest == k)
+        size, mine = _size(core, shape.extent()), around & (nearest == k)
         by = growth[k]
         if mine.any():
             least, most = (max(g * size, near) for g in GROWTH)
@@ -138,7 +139,7 @@ def refined(
     update: dict[str, Any] = {
         "mesh": case.mesh.model_copy(update={"fine": (*case.mesh.fine, *zones)})
     }
-    if new or growth.any() or (around & must).any():
+    if new or growth.any() or around.any():
         update["regions"] = case.regions.model_copy(
             update={"core_radius": None, "cores": (*cores, *new)}
         )
@@ -171,7 +172,7 @@ def _cheapest(setup: Setup, error: Error, cells: _Edges, near: float) -> tuple[A
     body, regions, given = setup.body, setup.regions, setup.case.regions
     assert given is not None
     cell, k = cells.at(error.places), len(regions.cores)
-    by_mesh = cells.coarse[cell] & ~_beside_missing(setup, error.places, near)
+    by_mesh = cells.coarse[cell]
     of_cells = summed(cell[by_mesh], error.parts[by_mesh, 1], len(cells.length))
     rest = error.parts[:, 0] + np.where(by_mesh, 0.0, error.parts[:, 1])
     which, _ = _nearest(regions, error.places)
@@ -232,12 +233,6 @@ def pushed(case: Case, largest: float) -> Case:
     return case.model_copy(update={"domain": case.domain.model_copy(update={"radius": radius})})
 
 
-def _beside_missing(setup: Setup, places: Array, near: float) -> npt.NDArray[np.bool_]:
-    """Places ``(n, 2)`` beside sites that are missing: no mesh, however fine, has the forces there."""
-    X = np.column_stack([places, np.zeros(len(places))])
-    return setup.body.beside_missing(X, BESIDE * near)
-
-
 def fine_zones(places: Array, length: Array, wanted: Array, near: float) -> list[FineZone]:
     """Discs over places ``(n, 2)`` with edges of ``length`` that are to become ``wanted`` (both ``(n,)``) [Å]."""
     if not len(places):
@@ -267,14 +262,23 @@ def _nearest(regions: Regions, places: Array) -> tuple[npt.NDArray[np.int64], Ar
     return away.argmin(axis=1), away.min(axis=1)
 
 
-def _opened(setup: Setup, places: Array, near: float) -> list[Core]:
-    """New cores at places ``(n, 2)`` far from all others."""
+def _beside(setup: Setup, away: Array, near: float) -> npt.NDArray[np.bool_]:
+    """Whether places so far from the nearest core [Å], shape ``(n,)``, are its own to hold."""
+    return away < setup.regions.blend + 4 * near
+
+
+def _opened(setup: Setup, places: Array, near: float, error: Error | None = None) -> list[Core]:
+    """New cores at places ``(n, 2)`` far from all others; with an ``error`` those that hold much of it."""
     width = 4 * near
-    squares = np.unique(np.floor(places / width).astype(np.int64), axis=0)
+    # Squares around the origin, not beside it: marks on both faces of a crack make one core.
+    squares = np.unique(np.rint(places / width).astype(np.int64), axis=0)
+    if error is not None and len(squares):
+        distance, which = spatial.cKDTree(squares).query(np.rint(error.places / width))
+        held = summed(which[distance == 0], error.parts.sum(axis=1)[distance == 0], len(squares))
+        squares = squares[held > OPENS * error.parts.sum()]
     new: list[Core] = [
         BallCore.model_construct(
-            centre=(float((a + 0.5) * width), float((b + 0.5) * width), 0.0),
-            radius=NEW_CORE * near,
+            centre=(float(a * width), float(b * width), 0.0), radius=NEW_CORE * near
         )
         for a, b in squares.tolist()
     ]

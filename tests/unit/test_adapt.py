@@ -16,10 +16,11 @@ from msolve.balance import Cells, Cores, balanced
 from msolve.build import build, build_mesh, set_up
 from msolve.compare import carried_over
 from msolve.config import BallCore, BoxCore, CapsuleCore, PolygonCore, case_from_dict, load_case
+from msolve.config.sections import Mesh
 from msolve.errors import CaseError
 from msolve.io.meshes import disc_mesh
 from msolve.methods import solve
-from msolve.refinement import LONGER, Error, _larger, fine_zones, refined
+from msolve.refinement import LONGER, OPENS, Error, _larger, fine_zones, refined
 from msolve.refinement import marked as fewest
 from msolve.regions import Ball
 from msolve.run import run_case
@@ -268,20 +269,50 @@ def test_defects_that_lie_in_no_core_are_found(tmp_path):
     assert result.comparison.total_h1 == pytest.approx(errors[-1], rel=0.3)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.05])
+def test_cores_open_where_the_finest_mesh_leaves_much_of_the_error(share):
+    """With no missing site anywhere near: on the flanks of a crack, one core for marks on both of them."""
+    setup = set_up(load_case(DECKS / "adaptive_crack.yaml"), MPI.COMM_SELF)
+    near = setup.body.crystal.nearest_neighbour_distance
+    at = -16 * near
+    marks = np.array([[at, 1.1], [at, -1.1], [at + near, 1.1]])
+    spread = np.random.default_rng(5).uniform(-30, 30, (400, 2))
+    places = np.concatenate([marks, spread])
+    parts = np.zeros((len(places), 2))
+    parts[:3, 1], parts[3:, 0] = share / 3, (1 - share) / 400
+    error = Error(places, parts, 0.5, np.zeros((188, 2)), 10.0, 1.0)
+    none = np.zeros((0, 2))
+
+    def opened(setup):
+        case = refined(setup, marks, build_mesh(setup, MPI.COMM_SELF), none, error)
+        return case.regions.all_cores[1:], case.mesh.fine
+
+    # Long cells are cut first.
+    assert not opened(setup)[0]
+    fine = {"centre": [f"{at} angstrom", 0], "radius": "16 angstrom", "size": f"{near} angstrom"}
+    case = setup.case.model_copy(update={"mesh": Mesh(growth=1.5, fine=[fine])})
+    new, zones = opened(dataclasses.replace(setup, case=case))
+    if share < OPENS:
+        assert not new
+    else:
+        (core,) = new
+        assert core.region().distance(np.column_stack([marks, np.zeros(3)])).max() < 0
+        assert len(zones) == 1
+
+
 @pytest.mark.slow
-def test_two_cracks_of_which_one_is_told_are_found(tmp_path):
-    """The deck as it is: its only core holds no more than the middle of the first."""
+def test_two_cracks_of_which_nothing_is_told_are_found(tmp_path):
+    """The deck as it is: its only core lies on neither."""
     changes = [f"output.directory={tmp_path}", "output.fields=false"]
     case = load_case(DECKS / "adaptive_two_cracks.yaml", changes)
+    holes = np.column_stack([np.array(case.defect.positions)[:, :2], np.zeros(10)])
+    assert all((core.region().distance(holes) > 15.0).all() for core in case.regions.all_cores)
     result = run_case(case, MPI.COMM_WORLD)
     assert result.adaptivity["stopped"] == "the estimated error is small enough"
     assert result.comparison.total_h1 < 1.1 * 0.03
     cores = case_from_dict(dict(result.case), folder=DECKS).regions.all_cores
-    holes = np.array(case.defect.positions)
-    inside = [
-        core.region().distance(np.column_stack([holes[:, :2], np.zeros(10)])) < 0 for core in cores
-    ]
-    assert np.any(inside, axis=0).all()
+    assert len(cores) == 3
+    assert np.any([core.region().distance(holes) < 0 for core in cores], axis=0).all()
     assert {"refinement.png", "budget.png"} <= set(result.files)
 
 
