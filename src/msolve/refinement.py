@@ -4,7 +4,7 @@
 
 What the mesh alone leaves is met by a finer mesh, what the coupling leaves by larger cores, each by as much as makes
 the cost of the wanted error least (``balance``). A new core opens where a mesh as fine as the lattice leaves much of
-the error, and where no law of the mesh will do; nobody is told where there are defects. Nothing is edited in place: what
+the error, and where no law of the mesh will do: where the defects are is not asked. Nothing is edited in place: what
 comes out is an input of its own.
 """
 
