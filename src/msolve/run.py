@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from mpi4py import MPI
@@ -15,35 +14,31 @@ from petsc4py import PETSc
 
 import numpy as np
 
-from msolve.adapt import adapt
+from msolve.adapt import Adapted, adapt
 from msolve.against import FullModel
+from msolve.answers import Answers
 from msolve.assemble import Assembly
 from msolve.build import Setup, build, build_mesh, set_up
-from msolve.certified import Certifier
 from msolve.checkpoint import Keeper, Stop, interrupted_before
 from msolve.config import Case
-from msolve.goals import Goals, check_quantities, told
+from msolve.goals import check_quantities
 from msolve.guarded import Rejected, beforehand, judge, without
 from msolve.io.checkpoints import Checkpoint
 from msolve.io.log import RunLog
+from msolve.io.meshes import MeshData
 from msolve.io.result import (
     RESULT,
     ComparisonResult,
     Result,
     Step,
-    model_error_told,
     versions,
     write_result,
 )
 from msolve.methods import Solved, solve, stabilise
-from msolve.model_error import ModelError
 from msolve.output import (
-    COLUMNS,
     Recorder,
     StepFields,
-    budget,
     collect,
-    headline,
     prepare,
     tip_position,
 )
@@ -87,35 +82,13 @@ def run_case(
         Options("msolve_", dict(case.solver.petsc)),
         RunLog(comm.rank, directory, title, comm.size, append=state is not None) as log,
     ):
-        with log.phase("crystal and potential"):
-            setup = set_up(case, comm)
-            check_quantities(setup)
-        adapted = None
-        if case.adaptivity is not None and state is None:
-            with log.phase("refinement"):
-                adapted = adapt(setup, comm, _settings(case), log)
-            setup = adapted.setup
-            case = setup.case
-        with log.phase("mesh"):
-            mesh = None
-            if adapted is not None:
-                mesh = adapted.last.mesh
-            elif case.coupled:
-                mesh = build_mesh(setup, comm) if state is None else state.mesh
-        with log.phase("assembly"):
-            assembly = build(setup, mesh, comm) if adapted is None else adapted.last.assembly
+        setup, mesh, assembly, adapted = _prepared(case, comm, state, log)
         finished = () if state is None else state.steps
         verdict = finished[-1].handshake if finished else None
         if verdict is None and adapted is not None:
             verdict = adapted.handshake
-        if assembly.body.learned is not None:
-            early = beforehand(FullModel(setup, assembly))
-            if early is not None and (verdict is None or verdict["kept"]):
-                log.say(early.line())
-                verdict = early.told()
-            if verdict is not None and not verdict["kept"]:
-                setup, assembly = without(setup, assembly)
-        keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
+        setup, assembly, verdict = _with_handshake(setup, assembly, verdict, log)
+        keeper = Keeper(setup, assembly, mesh, fingerprints(setup.case, comm), stop)
         if state is not None:
             z = keeper.restore(state)
         elif adapted is not None and len(setup.loads) == 1:
@@ -140,9 +113,47 @@ def run_case(
             setup, assembly = without(setup, assembly)
             begun = tuple(rejected.finished)
             start = Start(z, begun, True, rejected.verdict.told())
-            keeper = Keeper(setup, assembly, mesh, fingerprints(case, comm), stop)
+            keeper = Keeper(setup, assembly, mesh, fingerprints(setup.case, comm), stop)
             recorder = Recorder(setup, assembly, mesh, directory, len(begun))
             return _solve_and_record(setup, assembly, start, recorder, keeper, log, history)
+
+
+def _prepared(
+    case: Case, comm: MPI.Comm, state: Checkpoint | None, log: RunLog
+) -> tuple[Setup, MeshData | None, Assembly, Adapted | None]:
+    """What a case means, its mesh and problem: refined first, where it asks for that."""
+    with log.phase("crystal and potential"):
+        setup = set_up(case, comm)
+        check_quantities(setup)
+    adapted = None
+    if case.adaptivity is not None and state is None:
+        with log.phase("refinement"):
+            adapted = adapt(setup, comm, _settings(case), log)
+        setup = adapted.setup
+    with log.phase("mesh"):
+        mesh = None
+        if adapted is not None:
+            mesh = adapted.last.mesh
+        elif case.coupled:
+            mesh = build_mesh(setup, comm) if state is None else state.mesh
+    with log.phase("assembly"):
+        assembly = build(setup, mesh, comm) if adapted is None else adapted.last.assembly
+    return setup, mesh, assembly, adapted
+
+
+def _with_handshake(
+    setup: Setup, assembly: Assembly, verdict: Mapping[str, Any] | None, log: RunLog
+) -> tuple[Setup, Assembly, Mapping[str, Any] | None]:
+    """The same without a learned handshake, if the guard rejects it now or has done so before; and what it said."""
+    if assembly.body.learned is None:
+        return setup, assembly, verdict
+    early = beforehand(FullModel(setup, assembly))
+    if early is not None and (verdict is None or verdict["kept"]):
+        log.say(early.line())
+        verdict = early.told()
+    if verdict is not None and not verdict["kept"]:
+        setup, assembly = without(setup, assembly)
+    return setup, assembly, verdict
 
 
 def _settings(case: Case) -> Settings:
@@ -203,33 +214,11 @@ def _solve_and_record(
                 write_result(case.output_directory / RESULT, result)
         return result
 
-    full = FullModel(setup, assembly, start.whole)
-    if case.coupled and full.kind != "none" and full.no_estimate is not None:
-        log.say(f"errors are not estimated: {full.no_estimate}")
-    goals = Goals(setup, assembly, full)
-    if goals.why_not is not None:
-        log.say(f"quantities are not told: {goals.why_not}")
-    certifier = Certifier(setup, assembly, full)
-    if certifier.why_not is not None:
-        log.say(f"nothing is certified: {certifier.why_not}")
-    with log.phase("model error"):
-        doubts = ModelError(setup, assembly, full, goals)
-    if doubts.why_not is not None:
-        log.say(f"the potential's own error is not told: {doubts.why_not}")
+    answers = Answers(setup, assembly, start.whole, log)
     steps, fields = _load_steps(
-        setup,
-        assembly,
-        full,
-        goals,
-        certifier,
-        doubts,
-        start,
-        settings,
-        recorder,
-        keeper,
-        log,
-        publish,
+        setup, assembly, answers, start, settings, recorder, keeper, log, publish
     )
+    full = answers.full
     log.seconds.clear()
     comparison, reference = None, None
     apart: dict[str, tuple[float, ...]] = {}
@@ -254,10 +243,7 @@ def _solve_and_record(
 def _load_steps(
     setup: Setup,
     assembly: Assembly,
-    full: FullModel,
-    goals: Goals,
-    certifier: Certifier,
-    doubts: ModelError,
+    answers: Answers,
     start: Start,
     settings: Settings,
     recorder: Recorder,
@@ -289,60 +275,29 @@ def _load_steps(
             keeper.hold(z)
             with log.phase("stability"):
                 solved, eigenvalue = stabilise(assembly, case, z, t, settings, solved)
-        with log.phase("estimate"):
-            estimated = full.estimate(z, t, solved)
+        estimated = answers.estimate(z, t, solved)
         if assembly.body.learned is not None:
             keeper.hold(z)
             numbers_of = None if estimated is None else estimated[0]
             with log.phase("guard"):
-                found = judge(setup, assembly, full, z, t, numbers_of, settings)
+                found = judge(setup, assembly, answers.full, z, t, numbers_of, settings)
             if not found.kept:
                 raise Rejected(found, steps)
             verdict = found.told()
             log.say(found.line())
-        certified = None
-        if case.certificate is not None:
-            with log.phase("certificate"):
-                certified = certifier(z, t, partial(log.counted, "columns of a Hessian"))
-        numbers = None
-        if case.quantities:
-            with log.phase("quantities"):
-                numbers = goals(z, t, None if certified is None else certified.ball)
-        doubt = None
-        if case.model_error is not None:
-            with log.phase("model error"):
-                doubt = doubts(z, t)
+        answer = answers(z, t, estimated)
         with log.phase("output"):
             fields = collect(assembly, z, t)
-            local = None if estimated is None else full.indicators(estimated[1])
+            local = None if estimated is None else answers.full.indicators(estimated[1])
             recorder.write(index, fields, local)
             if estimated is not None and index == len(loads) - 1:
-                recorder.estimate(full.X, estimated[1].error, estimated[0])
+                recorder.estimate(answers.full.X, estimated[1].error, estimated[0])
         potential = {k: v - spent[k] for k, v in assembly.potential_seconds().items()}
         step = _step(setup, assembly, index, t, solved, eigenvalue, fields, dict(log.seconds))
-        steps.append(
-            dataclasses.replace(
-                step,
-                potential_seconds=potential,
-                estimate=None if estimated is None else dataclasses.asdict(estimated[0]),
-                certificate=None if certified is None else certified.told(),
-                quantities=None
-                if numbers is None
-                else {name: goal.told() for name, goal in numbers.items()},
-                model_error=doubt,
-                handshake=verdict,
-            )
-        )
+        step = dataclasses.replace(step, potential_seconds=potential, handshake=verdict)
+        steps.append(answer.beside(step))
         log.step(steps[-1])
-        if estimated is not None:
-            log.say(headline(estimated[0]))
-            log.table(COLUMNS, budget(estimated[0]))
-        for line in () if certified is None else certified.lines():
-            log.say(line)
-        if numbers is not None:
-            log.say(told(numbers))
-        if doubt is not None:
-            log.say(model_error_told(doubt))
+        answer.say(log)
         keeper.between_steps(steps, z)
         publish(steps, None, False)
         keeper.watch_for_signals()
