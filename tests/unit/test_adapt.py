@@ -432,9 +432,12 @@ def test_a_solution_carried_over_is_a_good_start():
 
 def test_a_body_that_was_pushed_out_starts_from_the_solution_of_the_smaller_one():
     setup, small = coupled("4 angstrom", body="18 angstrom", growth=1.5)
+    # Whose answer does not depend on how far corrections go.
+    forces = setup.case.coupling.model_copy(update={"method": "bqcf"})
+    case = setup.case.model_copy(update={"coupling": forces})
     z, t = small.problem.kinematics.unknowns.vector(), 1.0
-    solve(small, setup.case, z, t, Settings(tolerance=1e-8))
-    setup, large = coupled("4 angstrom", body="27 angstrom", growth=1.5)
+    solve(small, case, z, t, Settings(tolerance=1e-8))
+    _, large = coupled("4 angstrom", body="27 angstrom", growth=1.5)
     zero = large.problem.kinematics.unknowns.vector()
     start = carried_over(small, z, t, large)
     ours, theirs = large.problem.gather(start, t), small.problem.gather(z, t)
@@ -451,12 +454,12 @@ def test_a_body_that_was_pushed_out_starts_from_the_solution_of_the_smaller_one(
     for begin in (zero, start):
         x = begin.copy()
         for tolerance in (1e-4, 1e-8):  # as most rounds are solved, and to the end
-            solved = solve(large, setup.case, x, t, Settings(tolerance=tolerance))
+            solved = solve(large, case, x, t, Settings(tolerance=tolerance))
             assert solved.converged
             counts.append(sum(report.iterations for report in solved.reports))
         ends.append(x)
-    assert counts[2] < 0.7 * counts[0] and sum(counts[2:]) < sum(counts[:2])
-    assert (ends[1] - ends[0]).norm() < 1e-5 * ends[0].norm()
+    assert counts[2] < 0.8 * counts[0] and sum(counts[2:]) < sum(counts[:2])
+    assert (ends[1] - ends[0]).norm() < 1e-7 * ends[0].norm()
 
 
 def test_cells_that_lose_their_stability_are_found():
