@@ -128,7 +128,7 @@ def cracked(model, radius, *, handshake=True) -> Body:
 
 
 def random_flanks(body, size, seed=0, degrees=(1, 2)) -> FlankModel:
-    """A learned handshake of a crack's flanks with random weights of a size [Å]."""
+    """A learned handshake of a crack's flanks with random weights of a size: of layers [Å], of surfaces [eV/Å²]."""
     rng = np.random.default_rng(seed)
     depths, relaxation = layers_below(body.slab, 4)
     operators = {}
@@ -136,6 +136,7 @@ def random_flanks(body, size, seed=0, degrees=(1, 2)) -> FlankModel:
         one = FlankOperator(4, 6, FLANK_LIMIT)
         for weight in one.parameters():
             weight.data = size * torch.from_numpy(rng.normal(size=tuple(weight.shape)))
+        one.tension = size * torch.from_numpy(rng.normal(size=tuple(one.tension.shape)))
         operators[degree] = one.requires_grad_(False)
     card = {"made": "at random"}
     return FlankModel(operators, body.crystal.rotation, body.half_gap, depths, relaxation, card)

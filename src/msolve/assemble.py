@@ -25,6 +25,7 @@ from msolve.continuum.space import DisplacementSpace, build_space
 from msolve.coupling import (
     Blend,
     ClosureTerm,
+    TensionTerm,
     Term,
     atomistic_terms,
     energy_terms,
@@ -34,6 +35,7 @@ from msolve.crystal import Sites
 from msolve.handshake.closure import SAME, around_cores
 from msolve.handshake.flanks import FlankLine, Flanks
 from msolve.handshake.slab import half_layers
+from msolve.handshake.tension import FlankEdges
 from msolve.io.meshes import MeshData
 from msolve.kinematics import Kinematics, build_kinematics
 from msolve.loading import Scene, loads_on
@@ -174,11 +176,22 @@ def couple(
         flanks = Flanks(body.learned, degree, FlankLine.of(space, body.half_gap), body.taper)
     placement = replace(placement, boundary=acting.boundary, flanks=flanks)
     in_energy, in_forces = _closure(body, degree, patch, space, X, free, blend.atoms, regions)
-    forces = (*force_terms(patch, stored, blend), *in_forces, *acting.force_loads)
+    pull_in_energy, pull_in_forces = _tension(flanks, space, blend, regions)
+    forces = (
+        *force_terms(patch, stored, blend),
+        *in_forces,
+        *pull_in_forces,
+        *acting.force_loads,
+    )
     # A black box has no site energies to blend; its forces are all there is.
     terms = forces
     if not isinstance(body.model, ForceModel):
-        terms = (*energy_terms(patch, stored, blend), *in_energy, *acting.energy_loads)
+        terms = (
+            *energy_terms(patch, stored, blend),
+            *in_energy,
+            *pull_in_energy,
+            *acting.energy_loads,
+        )
     problem = CoupledProblem(kinematics, patch, stored, terms, placement)
     return Assembly(
         body=body,
@@ -216,6 +229,18 @@ def _closure(
         model, X, beta, regions.distance(X), free | np.isfinite(away), body.half_gap
     )
     return (ClosureTerm(patch, energy),), (ClosureTerm(patch, force, rows=beta),)
+
+
+def _tension(
+    flanks: Flanks | None, space: DisplacementSpace, blend: Blend, regions: Regions
+) -> tuple[tuple[TensionTerm, ...], tuple[TensionTerm, ...]]:
+    """What the energy of the flanks' surface adds to blended energy and blended forces."""
+    if flanks is None or not flanks.operator.tension.any():
+        return (), ()
+    blended, whole = (
+        FlankEdges.of(flanks.line, space.thickness, weight) for weight in (regions.beta, None)
+    )
+    return (TensionTerm(flanks, blended),), (TensionTerm(flanks, whole, rows=blend.nodes),)
 
 
 def full_atomistic(

@@ -21,8 +21,9 @@ from msolve.continuum.energy import StoredEnergy
 from msolve.continuum.expanded import ExpandedEnergy
 from msolve.continuum.form import WeakForm
 from msolve.handshake.closure import ClosureSites
-from msolve.handshake.flanks import FlankState
+from msolve.handshake.flanks import Flanks, FlankState
 from msolve.handshake.shifts import ShiftState
+from msolve.handshake.tension import FlankEdges
 
 Array = npt.NDArray[np.float64]
 
@@ -257,6 +258,53 @@ class ClosureTerm:
 
 
 @dataclass(frozen=True)
+class TensionTerm:
+    """Energy of the flanks' surface in a learned handshake, its gradient multiplied row by row where asked. Collective.
+
+    Every rank knows the whole of both flanks: the first counts the energy, and each takes the rows of its own nodes.
+
+    Attributes:
+        flanks: Operator and vertices.
+        edges: Edges between these, with their weights.
+        rows: Factor on the gradient of each local node, shape ``(n_nodes,)``; makes the term non-conservative.
+    """
+
+    flanks: Flanks
+    edges: FlankEdges
+    rows: Array | None = None
+
+    repeatable: ClassVar[bool] = True
+
+    @property
+    def conservative(self) -> bool:
+        """Whether the gradient is that of the energy."""
+        return self.rows is None
+
+    def evaluate(self, at: Snapshot) -> Contribution:
+        """See ``Term``."""
+        assert at.flanks is not None
+        energy, gradient = self.edges.evaluate(self.flanks.operator, at.flanks.line)
+        mine = energy if self.flanks.line.comm.rank == 0 else 0.0
+        return Contribution(mine, on_nodes=self._scaled(gradient, at.nodes))
+
+    def linearise(self, at: Snapshot) -> Callable[[Array, Array], Contribution]:
+        """See ``Term``."""
+        assert at.flanks is not None
+        hessian = self.edges.hessian(self.flanks.operator, at.flanks.line)
+
+        def product(atoms: Array, nodes: Array) -> Contribution:
+            change = hessian(self.flanks.line.gather(nodes))
+            return Contribution(0.0, on_nodes=self._scaled(change, nodes))
+
+        return product
+
+    def _scaled(self, of_line: Array, like: Array) -> Array:
+        line, out = self.flanks.line, np.zeros_like(like)
+        out[line.owned] = of_line[line.place]
+        return out if self.rows is None else self.rows[:, None] * out
+
+
+@dataclass(frozen=True)
 class LoadTerm:
     """Dead loads: -t Σ f · u over nodes and atoms, whose gradient -t f does not depend on the state.
 
@@ -388,7 +436,7 @@ class SymmetricPart:
         term: The term, with rows.
     """
 
-    term: SiteTerm | DensityTerm | ClosureTerm
+    term: SiteTerm | DensityTerm | ClosureTerm | TensionTerm
 
     @property
     def conservative(self) -> bool:
@@ -404,7 +452,7 @@ class SymmetricPart:
         term = self.term
         assert term.rows is not None
         hessian = dataclasses.replace(term, rows=None).linearise(at)
-        if not isinstance(term, DensityTerm):
+        if isinstance(term, SiteTerm | ClosureTerm):
             r = term.rows[term.patch.local, None]
 
             def on_atoms(atoms: Array, nodes: Array) -> Contribution:
@@ -429,7 +477,8 @@ def symmetric_parts(terms: Sequence[Term]) -> tuple[Term, ...]:
     """The symmetric part of each term's linearisation; terms without rows have nothing but that."""
     return tuple(
         SymmetricPart(term)
-        if isinstance(term, (SiteTerm, DensityTerm, ClosureTerm)) and term.rows is not None
+        if isinstance(term, SiteTerm | DensityTerm | ClosureTerm | TensionTerm)
+        and term.rows is not None
         else term
         for term in terms
     )

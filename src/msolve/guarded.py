@@ -20,7 +20,7 @@ import numpy.typing as npt
 from msolve.against import FullModel
 from msolve.assemble import Assembly
 from msolve.build import Setup
-from msolve.coupling import ClosureTerm, Term
+from msolve.coupling import ClosureTerm, TensionTerm, Term
 from msolve.errors import ConvergenceError
 from msolve.estimate import Estimate
 from msolve.handshake.closure import COUNTS, NAMES
@@ -206,4 +206,4 @@ def without(setup: Setup, assembly: Assembly) -> tuple[Setup, Assembly]:
 
 def classical(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     """The terms less those that are learned."""
-    return tuple(term for term in terms if not isinstance(term, ClosureTerm))
+    return tuple(term for term in terms if not isinstance(term, ClosureTerm | TensionTerm))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bodies
-from msolve.coupling import ClosureTerm
+from msolve.coupling import ClosureTerm, TensionTerm
 from msolve.loads import Affine, Zero
 
 SIZES = (0.01, 0.05, 0.2)
@@ -92,13 +92,19 @@ def test_away_from_the_flanks_a_homogeneous_state_is_without_force(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_no_net_force_in_the_energy(size):
+    """Held nodes, which the surface beyond the last free one pulls at, included."""
     totals = []
     for which in (size, None):
         assembly = assembled(which)
-        _, gradient = evaluated(
-            assembly.problem, noise(assembly), bodies.griffith_load(assembly.body)
-        )
+        problem, t = assembly.problem, bodies.griffith_load(assembly.body)
+        _, gradient = evaluated(problem, noise(assembly), t)
         totals.append(gradient.sum(axis=0))
+        z = problem.kinematics.unknowns.vector()
+        z.array = noise(assembly).ravel()
+        held = problem.placement.prescribed
+        for term in problem.terms:
+            if isinstance(term, TensionTerm):
+                totals[-1] += term.evaluate(problem.snapshot(z, t)).on_nodes[held].sum(axis=0)
     assert np.abs(totals[0] - totals[1]).max() < 1e-10 * np.abs(gradient).max()
 
 
@@ -130,7 +136,9 @@ def test_a_rigid_motion_of_the_unknowns_turns_all_forces_but_what_the_slab_moves
     assert other == pytest.approx(gradient @ TURN.T, abs=1e-8 * np.abs(gradient).max())
 
 
-def test_both_channels_are_in_the_problem():
+def test_all_channels_are_in_the_problem():
     assembly = assembled(SIZES[0])
     assert assembly.problem.placement.flanks is not None
-    assert any(isinstance(term, ClosureTerm) for term in assembly.problem.terms)
+    for kind in (ClosureTerm, TensionTerm):
+        for terms in (assembly.problem.terms, assembly.force_terms):
+            assert any(isinstance(term, kind) for term in terms)

@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
+import torch
 from scipy import spatial
 
 import bodies
@@ -21,7 +22,7 @@ from msolve.guarded import Verdict
 from msolve.handshake.operator import load_flank_model
 from msolve.run import run_case
 from msolve.train import train_handshake
-from msolve.train.bench import Bench
+from msolve.train.bench import Bench, Zones
 from msolve.train.flanks import solved_crack, strained_slabs, under
 from msolve.train.specimens import drawn
 
@@ -48,15 +49,23 @@ def slab(folder, *changes):
     return learned(folder, "coupling.handshake={kind: slab, lift: quadratic}", *changes)
 
 
+ZONES = Zones(np.array([8.25, 11.0]), 8.0, 5.5)
+
+
 @pytest.mark.parametrize("edges", [None, 3.3])
 def test_unlayered_flanks_are_in_balance_in_the_bench(edges):
     """Nothing is out of balance in a body at rest under a slab's relaxation: no load, no force, no invariants."""
     body = under(bodies.cracked(bodies.eam4(), 48.0), 0.0)
-    bench = Bench(body, 1, 3, edges)
+    bench = Bench(body, 1, 3, ZONES, edges)
     atoms = body.sites(0.0).positions
     specimen = bench.specimen(atoms + body.relaxation(atoms), atoms, 0.0, body)
-    assert np.abs(specimen.force).max() < 1e-10
-    assert np.abs(specimen.lift.invariants(specimen.line)).max() < 1e-10
+    assert np.abs(specimen.gradient).max() < 1e-10
+    assert np.abs(specimen.invariants).max() < 1e-10
+    # The surface of a straight flank at rest pulls at its ends alone.
+    operator = bodies.random_flanks(body, 0.1).operators[1]
+    assert np.abs(bench.pull(operator, specimen.line)).max() < 1e-10
+    bent = specimen.line + np.outer(np.sin(specimen.line[:, 0] / 9.0), [0.0, 1.0, 0.0])
+    assert np.abs(bench.pull(operator, bent)).max() > 1e-3
 
 
 def test_a_displacement_of_the_layers_is_answered_by_their_stiffness():
@@ -65,30 +74,48 @@ def test_a_displacement_of_the_layers_is_answered_by_their_stiffness():
     atoms = body.sites(0.0).positions
     rest = atoms + body.relaxation(atoms)
     for edges in (None, 3.3):
-        bench = Bench(body, 1, 3, edges)
-        layers = bench.specimen(rest, atoms, 0.0, body).lift.atoms
-        at = bench.layers[layers]
+        bench = Bench(body, 1, 3, ZONES, edges)
+        at = bench.layers
         w = 1e-4 * np.column_stack([np.sin(at[:, 0] / 5), np.cos(at[:, 0] / 7), 0 * at[:, 0]])
-        w[np.abs(at[:, 0] + 20.0) > 4.0] = 0.0
+        w[np.abs(at[:, 0] + 18.0) > 4.0] = 0.0
         moved = rest.copy()
         own = spatial.cKDTree(atoms[:, :2]).query(at[:, :2])[1]
         moved[own] += w
         found = bench.specimen(moved, atoms, 0.0, body)
         wanted = (bench.stiffness @ w.ravel()).reshape(-1, 3)
-        # Nodes beyond the ends of what is learned from follow a little, and do not count.
-        assert found.force == pytest.approx(wanted, abs=0.06 * np.abs(wanted).max())
-        assert found.before == pytest.approx(w.ravel() @ wanted.ravel(), rel=0.06)
+        assert found.gradient == pytest.approx(wanted, abs=0.06 * np.abs(wanted).max())
+        form, x = found.form(bodies.random_flanks(body, 0.0).operators[1]), w.ravel()
+        assert form.c == pytest.approx(1.0, rel=1e-12)
+        # Moved by w the layers leave nothing; by half of it, a quarter; the other way, four times as much.
+        for share, left in ((1.0, 0.0), (0.5, 0.25), (-1.0, 4.0)):
+            squared = form.c + 2 * share * form.g @ x + share**2 * x @ form.N @ x
+            assert squared == pytest.approx(left, abs=0.08)
 
 
 def test_strained_slabs_are_linear_at_first_and_mirrored():
     body = bodies.cracked(bodies.eam4(), 30.0)
-    invariants, found = strained_slabs(body, 0.01, 3)
+    slabs = strained_slabs(body, 0.01, 3)
+    found = slabs.displacements
     assert np.abs(found).max() > 1e-3
-    rest = np.flatnonzero(~invariants.any(axis=1))
-    assert np.abs(found[rest]).max() < 1e-5
-    ends = found[[0, 4]]  # -1 % and 1 % along x1
+    assert not slabs.invariants[0].any() and np.abs(found[0]).max() < 1e-5
+    ends = found[[1, 4]]  # -1 % and 1 % along x1
     assert ends[0] == pytest.approx(-ends[1], abs=0.2 * np.abs(ends).max())
     assert found[:, 0, :, 1] == pytest.approx(-found[:, 1, :, 1], abs=1e-5)
+
+
+def test_the_energy_of_the_surface_is_that_of_strained_slabs():
+    """Its slope, the surface stress, is that of the slabs' energies; their shear has no sign."""
+    body = bodies.cracked(bodies.eam4(), 30.0)
+    slabs = strained_slabs(body, 0.01, 3)
+    operator = bodies.random_flanks(body, 0.0).operators[1]
+    operator.tension = slabs.tension(operator)
+    told = (
+        operator.of_strains(torch.from_numpy(slabs.invariants[:, :2])) @ operator.tension[0]
+    ).numpy()
+    assert told == pytest.approx(slabs.energy, abs=0.02 * np.abs(slabs.energy).max())
+    stress = (slabs.energy[3] - slabs.energy[2]) / 0.01
+    assert float(operator.tension[0, 0] / operator.limit[0]) == pytest.approx(stress, rel=0.05)
+    assert abs(float(operator.tension[0, 1])) < 1e-6
 
 
 def test_the_shipped_model_halves_the_error(tmp_path):

@@ -201,6 +201,11 @@ class Flanks:
     line: FlankLine
     taper: float
 
+    @property
+    def operator(self) -> FlankOperator:
+        """For elements of this degree."""
+        return self.model.operators[self.degree]
+
     def lift(self, X: Array) -> FlankLift:
         """For atoms at ``X (n, 3)`` [Å]. Rank-local."""
         return FlankLift.of(self.model, self.degree, self.line, X, self.taper)
@@ -219,7 +224,7 @@ class FlankState:
     """
 
     def __init__(self, lift: FlankLift, flanks: FlankLine, line: Array) -> None:
-        self.lift, self._flanks = lift, flanks
+        self.lift, self.line, self._flanks = lift, line, flanks
         self._slopes = lift.slopes(torch.from_numpy(line)).requires_grad_(True)
         self._moved = lift.moved(self._slopes)
 

@@ -26,6 +26,9 @@ Array = npt.NDArray[np.float64]
 INVARIANTS = ("E11", "E13", "k1", "k2", "k3")
 """Strain along the flank, shear towards the front, second derivative of the flank line in its own axes [1/Å]."""
 
+TENSIONS = 5
+"""Weights of the energy of a flank's surface, on each side."""
+
 FORMAT = "msolve flank handshake 1"
 
 NEAR = 1e-3
@@ -36,10 +39,12 @@ DIFFERS = 1e-3
 
 
 class FlankOperator(torch.nn.Module):
-    """Displacement of the layers of both flanks from the invariants: linear, plus one hidden layer.
+    """What the flanks do under strain: displacement of their layers, and energy of their surface.
 
-    With x the invariants over their largest values in training, held smoothly between -1 and 1, it is
-    A x + B (tanh(C x + c) - tanh(c)); all parameters start at zero.
+    With x the invariants over their largest values in training, held smoothly between -1 and 1, the layers move by
+    A x + B (tanh(C x + c) - tanh(c)). The energy of an area at rest is a polynomial of the first two of x, strain and
+    shear: linear (the surface stress) and quadratic. Its weights are no parameters, but what slabs under strain say
+    (``tension``). All start at zero.
 
     Args:
         layers: Layers on each side.
@@ -48,6 +53,7 @@ class FlankOperator(torch.nn.Module):
     """
 
     limit: torch.Tensor
+    tension: torch.Tensor
 
     def __init__(self, layers: int, hidden: int, limit: Array) -> None:
         super().__init__()
@@ -59,18 +65,28 @@ class FlankOperator(torch.nn.Module):
         self.inner = torch.nn.Parameter(torch.zeros(hidden, n, dtype=kind))
         self.offset = torch.nn.Parameter(torch.zeros(hidden, dtype=kind))
         self.outer = torch.nn.Parameter(torch.zeros(out, hidden, dtype=kind))
+        self.register_buffer("tension", torch.zeros(2, TENSIONS, dtype=kind))
 
     def forward(self, invariants: torch.Tensor) -> torch.Tensor:
         """Displacements ``(n, 2, layers, 3)`` [Å], upper flank first, at invariants ``(n, 5)``."""
-        known = self.limit > 0
-        x = torch.where(known, invariants / torch.where(known, self.limit, 1.0), 0.0)
-        # Nearly x itself up to 0.7, and never beyond 1: smooth, because forces are derivatives of this.
-        x = x / (1 + x**8) ** 0.125
+        x = _held(invariants, self.limit)
         out = x @ self.linear.T
         if self.hidden:
             bent = torch.tanh(x @ self.inner.T + self.offset) - torch.tanh(self.offset)
             out = out + bent @ self.outer.T
         return out.reshape(-1, 2, self.layers, 3)
+
+    def of_strains(self, strains: torch.Tensor) -> torch.Tensor:
+        """What the weights ``tension`` [eV/Å²] multiply at strain and shear ``(n, 2)``, shape ``(n, TENSIONS)``."""
+        x, s = _held(strains, self.limit[:2]).T
+        return torch.stack([x, s, x * x, x * s, s * s], dim=1)
+
+
+def _held(invariants: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """Invariants over their limits: nearly that up to 0.7, never beyond 1; smooth, as forces are derivatives of it."""
+    known = limit > 0
+    x = torch.where(known, invariants / torch.where(known, limit, 1.0), 0.0)
+    return x / (1 + x**8) ** 0.125
 
 
 @dataclass(frozen=True)
@@ -178,7 +194,8 @@ def load_flank_model(path: Path, key: str = "coupling.handshake.model") -> Flank
             one = FlankOperator(
                 depths.shape[1], int(kept["hidden"]), kept["state"]["limit"].numpy()
             )
-            one.load_state_dict(kept["state"])
+            # Models made before there was one have no energy of the surface.
+            one.load_state_dict({"tension": one.tension.data, **kept["state"]})
             operators[int(degree)] = one.requires_grad_(False)
         # Models made before there was one have none.
         closures = {

@@ -34,7 +34,7 @@ from msolve.handshake.closure import (
     window,
 )
 from msolve.handshake.operator import FlankOperator
-from msolve.train.bench import Bench
+from msolve.train.bench import Bench, Zones
 from msolve.train.flanks import under
 
 Array = npt.NDArray[np.float64]
@@ -59,21 +59,6 @@ WAVES = 8
 
 THINNED = 7
 """Of how many sites one is asked for the strain at which waves are looked at."""
-
-
-@dataclass(frozen=True)
-class Zones:
-    """Coupled models that the residual is weighted for.
-
-    Attributes:
-        cores: Radii of the cores, shape ``(k,)`` [Å].
-        blend: Width of their blending zones [Å].
-        matched: How far beyond the blend the nodes of the mesh are atoms [Å].
-    """
-
-    cores: Array
-    blend: float
-    matched: float
 
 
 class ClosureBench:

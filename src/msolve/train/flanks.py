@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: MIT
 """What a learned handshake is trained on: cracks solved fully atomistically, slabs under strain, and their loss.
 
-A crack's atoms are put on a mesh (:mod:`msolve.train.bench`). With the right relaxation w of the layers the finite
-elements would be in balance there: the loss is the elastic energy of what is out of balance, ½ w·Kw - f·w, with f the
-forces of the elements on the layers and K their stiffness, all other nodes held. It is a quadratic function of
-what the operator says, and up to a constant the square of the dual norm of the residual on the layers.
+A crack's atoms are put on a mesh (:mod:`msolve.train.bench`). With the right relaxation of the layers, and the right
+energy of the surface, the finite elements would be in balance there. The loss is the square of the dual norm of what is
+out of balance around the layers: a quadratic function of what the operator says.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mpi4py import MPI
 
@@ -88,16 +87,36 @@ def tip_moved(X: Array, y: Array, body: Body) -> float:
     return float(broken.max(initial=-12 * near)) if (x < 0).any() else 0.0
 
 
-def strained_slabs(body: Body, largest: float, layers: int) -> tuple[Array, Array]:
-    """How the layers of flat flanks relax under strain in their plane, beyond what they do unstrained.
+@dataclass(frozen=True)
+class Slabs:
+    """Flat flanks under strain in their plane.
+
+    Attributes:
+        invariants: Shape ``(n, 5)``; the first slab is unstrained.
+        displacements: Of the layers, beyond what they do unstrained, in the axes of the flank, shape
+            ``(n, 2, layers, 3)`` [Å].
+        energy: Of one surface, half layer included, beyond that of as much bulk under the same strain and that of the
+            unstrained surface, per area at rest, shape ``(n,)`` [eV/Å²].
+    """
+
+    invariants: Array
+    displacements: Array
+    energy: Array
+
+    def tension(self, operator: FlankOperator) -> torch.Tensor:
+        """Weights with which an operator's energy of the surface is that of the slabs, shape ``(2, TENSIONS)``."""
+        given = operator.of_strains(torch.from_numpy(self.invariants[:, :2])).numpy()
+        found = np.linalg.lstsq(given, self.energy, rcond=1e-6)[0]
+        return torch.from_numpy(np.stack([found, found]))
+
+
+def strained_slabs(body: Body, largest: float, layers: int) -> Slabs:
+    """Relax slabs under strain in their plane.
 
     Args:
         body: A crack, for its slab.
         largest: Largest strain.
         layers: Layers of each flank.
-
-    Returns:
-        ``(invariants, displacements)``: shapes ``(n, 5)`` and ``(n, 2, layers, 3)`` [Å], in the axes of the flank.
 
     Raises:
         ConvergenceError: The crystal has no stress-free thickness there, or the slab finds no rest.
@@ -105,8 +124,12 @@ def strained_slabs(body: Body, largest: float, layers: int) -> tuple[Array, Arra
     slab, steps = body.slab, np.linspace(-1, 1, 5) * largest
     assert slab is not None
     rest = layers_below(slab, layers)[1]
-    invariants, found = [], []
-    for E11, E13 in [*((E, 0.0) for E in steps), *((0.0, E / 2) for E in steps if E != 0)]:
+    area = slab.period[0] * slab.period[1]
+    strains = [(0.0, 0.0), *((E, 0.0) for E in steps if E != 0)]
+    strains += [(0.0, E / 2) for E in steps if E != 0]
+    strains += [(a * largest / 2, b * largest / 4) for a in (-1, 1) for b in (-1, 1)]
+    invariants, found, energies = [], [], []
+    for E11, E13 in strains:
         F = _free_across(body, E11, E13)
         cell = np.diag([slab.period[0], slab.thickness, slab.period[1]]) @ F.T
         relaxed = relax_atoms(
@@ -122,7 +145,9 @@ def strained_slabs(body: Body, largest: float, layers: int) -> tuple[Array, Arra
         strained = replace(slab, relaxation=u - u[middle].mean(axis=0))
         invariants.append([E11, E13, 0, 0, 0])
         found.append(layers_below(strained, layers)[1] - rest)
-    return np.array(invariants), np.array(found)
+        bulk = area * slab.thickness * float(body.material.energy_density(F[None])[0][0])
+        energies.append((relaxed.energy - bulk) / (2 * area))
+    return Slabs(np.array(invariants), np.array(found), np.array(energies) - energies[0])
 
 
 def _free_across(body: Body, E11: float, E13: float) -> Array:
@@ -145,25 +170,34 @@ class Loss(torch.nn.Module):
 
     Args:
         cracks: Specimens.
-        slabs: From :func:`strained_slabs`; they count together as much as one crack.
+        slabs: Their layers count together as much as one crack.
+        surface: An operator with the energy of the surface that counts.
+
+    Attributes:
+        before: Residual of each crack with the slab handshake, shape ``(n,)`` [√eV].
     """
 
-    def __init__(self, cracks: list[CrackSpecimen], slabs: tuple[Array, Array] | None) -> None:
+    def __init__(
+        self, cracks: list[CrackSpecimen], slabs: Slabs | None, surface: FlankOperator
+    ) -> None:
         super().__init__()
         self._cracks = cracks
-        self._forces = [torch.from_numpy(one.force.ravel()) for one in cracks]
-        self._stiffness = [torch.from_numpy(one.stiffness) for one in cracks]
+        forms = [one.form(surface) for one in cracks]
+        self.before = np.array([form.before for form in forms])
+        self._forms = [(torch.from_numpy(f.N), torch.from_numpy(f.g), f.c) for f in forms]
         self._slabs = None
-        if slabs is not None and np.abs(slabs[1]).max() > 0:
-            self._slabs = (torch.from_numpy(slabs[0]), torch.from_numpy(slabs[1]))
+        if slabs is not None and np.abs(slabs.displacements).max() > 0:
+            self._slabs = tuple(
+                torch.from_numpy(part) for part in (slabs.invariants, slabs.displacements)
+            )
 
     def residuals(self, operator: FlankOperator) -> torch.Tensor:
         """Squared residual of each crack over that of the slab handshake, shape ``(n,)``."""
         out = []
-        for one, force, K in zip(self._cracks, self._forces, self._stiffness, strict=True):
+        for one, (N, g, c) in zip(self._cracks, self._forms, strict=True):
             lift = replace(one.lift, operator=operator)
             w = lift.moved(lift.slopes(torch.from_numpy(one.line))).ravel()
-            out.append(1 + (w @ (K @ w) - 2 * force @ w) / one.before)
+            out.append(c + w @ (N @ w) + 2 * g @ w)
         return torch.stack(out)
 
     def forward(self, operator: FlankOperator) -> torch.Tensor:

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from msolve.body import Body
 from msolve.build import MATCHING_LAYERS, Setup, set_up
 from msolve.config import HandshakeTraining, load_case
 from msolve.given import potential_sha256
@@ -30,10 +29,11 @@ from msolve.handshake.slab import layers_below
 from msolve.io.files import output_error, write_whole
 from msolve.io.log import RunLog
 from msolve.parallel import all_or_none
-from msolve.train.bench import RIM, Bench
-from msolve.train.closure import N_TERMS, ClosureBench, ClosureFit, Zones, fit_closure
+from msolve.train.bench import RIM, Bench, Zones
+from msolve.train.closure import N_TERMS, ClosureBench, ClosureFit, fit_closure
 from msolve.train.flanks import (
     Loss,
+    Slabs,
     strained_slabs,
     under,
     usable,
@@ -46,6 +46,9 @@ Array = NDArray[np.float64]
 BEYOND = 1.1
 """How far beyond what was met in training an operator is believed."""
 
+UNSEEN = 1e-6
+"""Size of an invariant below which it counts as rounding."""
+
 STALE = 60
 """Iterations without a better validation after which training ends."""
 
@@ -53,13 +56,13 @@ STEPS = 10
 """Iterations between two validations."""
 
 CORES = (1.5, 2.0, 3.0, 4.0)
-"""Radii of the cores that the strain-gradient energy is fitted for, over the reach of the potential."""
+"""Radii of the cores that residuals are weighted for, over the cutoff of the potential."""
 
 EDGES = (0.8, 1.6)
 """Shortest and longest edges of meshes drawn at random, in nearest-neighbour distances."""
 
 BLEND = 1.5
-"""Width of their blending zones where the deck has none, over the reach of the potential."""
+"""Width of their blending zones where the deck has none, over the cutoff of the potential."""
 
 
 def train_handshake(given: HandshakeTraining, comm: MPI.Comm = MPI.COMM_SELF) -> Path:
@@ -115,7 +118,7 @@ def _learn(
         operators: dict[int, FlankOperator] = {}
         rows: list[dict[str, Any]] = []
         for degree in given.operator.degrees:
-            operators[degree], found = _trained(given, setup.body, degree, cracks, slabs, log)
+            operators[degree], found = _trained(given, setup, degree, cracks, slabs, log)
             rows += found
     closures: dict[int, ClosureFit] = {}
     if given.operator.closure != "none" and 1 in operators:
@@ -161,14 +164,15 @@ def _setup(given: HandshakeTraining) -> Setup:
 
 def _trained(
     given: HandshakeTraining,
-    body: Body,
+    setup: Setup,
     degree: int,
     cracks: list[dict[str, Any]],
-    slabs: tuple[Array, Array],
+    slabs: Slabs,
     log: RunLog,
 ) -> tuple[FlankOperator, list[dict[str, Any]]]:
     """The operator with the best validation, and a row for each specimen."""
-    benches = _benches(given, body, degree)
+    body = setup.body
+    benches = _benches(given, setup, degree)
     n_test = _kept(given, len(cracks))
     training, kept = (
         [
@@ -178,24 +182,24 @@ def _trained(
         ]
         for part in (cracks[:-n_test], cracks[-n_test:])
     )
-    seen = np.concatenate([one.lift.invariants(one.line) for one in training] + [slabs[0]])
+    seen = np.concatenate([one.invariants for one in training] + [slabs.invariants])
     limit = BEYOND * np.abs(seen).max(axis=0)
-    limit[limit < 1e-8] = 0.0
+    limit[limit < UNSEEN] = 0.0
     operator = FlankOperator(given.operator.layers, given.operator.hidden, limit)
     rng = np.random.default_rng([given.seed, degree])
     for weight in (operator.inner, operator.offset):
         weight.data = torch.from_numpy(rng.normal(size=tuple(weight.shape)))
-    loss, check = Loss(training, slabs), Loss(kept, None)
+    operator.tension = slabs.tension(operator)
+    loss, check = Loss(training, slabs, operator), Loss(kept, None, operator)
     best = _descend(given, operator, loss, check, log, degree)
     rows = []
-    for part, name, chosen, found in (
-        (loss, "training", cracks[:-n_test], training),
-        (check, "validation", cracks[-n_test:], kept),
+    for part, name, chosen in (
+        (loss, "training", cracks[:-n_test]),
+        (check, "validation", cracks[-n_test:]),
     ):
         left = part.residuals(best).detach().clamp(min=0).sqrt().numpy()
         which = [(one, bench) for one in chosen for bench in benches]
-        for (one, bench), share, specimen in zip(which, left, found, strict=True):
-            size = np.sqrt(specimen.before)
+        for (one, bench), share, size in zip(which, left, part.before, strict=True):
             rows.append(
                 {
                     "degree": degree,
@@ -210,12 +214,25 @@ def _trained(
     return best, rows
 
 
-def _benches(given: HandshakeTraining, body: Body, degree: int) -> list[Bench]:
+def _benches(given: HandshakeTraining, setup: Setup, degree: int) -> list[Bench]:
     """The mesh whose nodes are the atoms, and meshes that ignore them, of random edges."""
+    # Quadratic elements are linear in a run's blend, not on the bench: weighted for such runs they lose.
+    body, zones = setup.body, _zones(setup) if degree == 1 else None
     near = body.crystal.nearest_neighbour_distance
     drawn = np.random.default_rng([given.seed, 1]).uniform(*EDGES, given.specimens.meshes)
     edges = [None, *(float(near * one) for one in drawn)]
-    return [Bench(body, degree, given.operator.layers, one) for one in edges]
+    return [Bench(body, degree, given.operator.layers, zones, one) for one in edges]
+
+
+def _zones(setup: Setup) -> Zones:
+    """Coupled models that fit into the specimens; the smallest core at least."""
+    body, near = setup.body, setup.body.crystal.nearest_neighbour_distance
+    regions, cutoff = setup.case.regions, setup.body.model.cutoff
+    blend = BLEND * cutoff if regions is None else regions.blend
+    matched = MATCHING_LAYERS[1] * near
+    cores = np.array(CORES) * cutoff
+    fit = cores + blend + matched < body.radius - RIM * near
+    return Zones(cores[: max(1, int(fit.sum()))], blend, matched)
 
 
 def _closure(
@@ -226,16 +243,11 @@ def _closure(
     log: RunLog,
 ) -> ClosureFit | None:
     """The strain-gradient energy for linear elements, on top of the trained flanks."""
-    body, near = setup.body, setup.body.crystal.nearest_neighbour_distance
-    regions = setup.case.regions
-    blend = BLEND * body.model.reach if regions is None else regions.blend
-    matched = MATCHING_LAYERS[1] * near
-    cores = np.array(CORES) * body.model.reach
-    cores = cores[cores + blend + matched < body.radius - RIM * near]
-    if not len(cores) or blend == 0:
-        log.say("no strain-gradient energy: the specimens hold no core with its blend")
+    zones = _zones(setup)
+    if zones.blend == 0:
+        log.say("no strain-gradient energy: the deck has no blend")
         return None
-    bench = ClosureBench(Bench(body, 1, given.operator.layers), Zones(cores, blend, matched))
+    bench = ClosureBench(Bench(setup.body, 1, given.operator.layers, zones), zones)
     specimens = [
         bench.specimen(one["y"], one["X"], one["t"], one["shear"], operator) for one in cracks
     ]
