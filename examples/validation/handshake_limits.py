@@ -133,9 +133,9 @@ def pulls(radius: float = 70.0, layers: int = 4) -> list[Row]:
         setup = set_up(case, MPI.COMM_SELF)
         assert setup.K_G is not None
         body, t = setup.body, K * setup.K_G
-        bench = Bench(body, 1, layers)
+        bench = Bench(body, 1, layers, None)
         y, X = solved_crack(body, t, 0.0)
-        specimen = bench.specimen(y, X, t, under(body, 0.0))
+        force = bench.balance(y, X, t, under(body, 0.0))[1][bench.counted]
         at = bench.nodes[bench.counted]
         side, layer = bench.blank.layer_of(at)
         area = _spacing(at[(side == 0) & (layer == 0), 0]) * body.crystal.period
@@ -146,7 +146,7 @@ def pulls(radius: float = 70.0, layers: int = 4) -> list[Row]:
             for s in (0, 1):
                 own = np.flatnonzero((side == s) & (layer == n))
                 own = own[np.argsort(at[own, 0])]
-                pull = specimen.force[own, :2] / area
+                pull = force[own, :2] / area
                 along = np.column_stack([np.interp(behind, at[own, 0], one) for one in pull.T])
                 total[:, s] += along
                 square += float((along**2).sum(axis=1).mean()) / 2
