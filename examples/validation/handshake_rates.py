@@ -62,7 +62,6 @@ def at_random(model: FlankModel, size: float, seed: int) -> FlankModel:
         other = type(one)(one.layers, one.hidden, one.limit.numpy())
         for weight in other.parameters():
             weight.data = size * torch.from_numpy(rng.normal(size=tuple(weight.shape)))
-        other.tension = size * torch.from_numpy(rng.normal(size=tuple(other.tension.shape)))
         operators[degree] = other.requires_grad_(False)
     return replace(model, operators=operators)
 
