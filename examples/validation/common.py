@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from msolve.compare import Comparison, bonds, compare, lift_to, unknowns_of
 from msolve.config import load_case
 from msolve.kinematics import interpolation_matrix
 from msolve.methods import Solved, solve
-from msolve.solvers import Report, Settings, minimise
+from msolve.solvers import Apply, Preconditioner, Report, Settings, minimise
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -278,6 +278,32 @@ def canvas(
         1, columns, figsize=(width, height), layout="constrained", squeeze=False
     )
     return figure, list(axes[0])
+
+
+def answered(
+    product: Callable[[PETSc.Vec, PETSc.Vec], None],
+    preconditioner: Preconditioner,
+    right: PETSc.Vec,
+) -> PETSc.Vec:
+    """Solve a linearised problem, by GMRES to a thousandth."""
+
+    class Shell:
+        def mult(self, matrix: PETSc.Mat, v: PETSc.Vec, out: PETSc.Vec) -> None:
+            product(v, out)
+
+    size = (right.getLocalSize(), None)
+    shell = PETSc.Mat().createPython((size, size), Shell(), comm=right.comm)
+    shell.setUp()
+    ksp = PETSc.KSP().create(right.comm)
+    ksp.setOperators(shell)
+    ksp.setType("gmres")
+    ksp.setTolerances(rtol=1e-3, max_it=200)
+    ksp.setGMRESRestart(100)
+    ksp.getPC().setType("python")
+    ksp.getPC().setPythonContext(Apply(preconditioner))
+    out = right.duplicate()
+    ksp.solve(right, out)
+    return out
 
 
 def publish(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from common import (
     Coupled,
     Reference,
     Row,
+    answered,
     canvas,
     error_of,
     prepare,
@@ -52,7 +53,6 @@ from msolve.handshake.operator import FlankModel, FlankOperator
 from msolve.handshake.slab import layers_below
 from msolve.io.log import RunLog
 from msolve.placement import turned
-from msolve.solvers.context import Apply
 from msolve.train import handshake as training
 from msolve.train.bench import Between, CrackSpecimen
 from msolve.train.flanks import Slabs, strained_slabs, under
@@ -256,7 +256,7 @@ def corner(found: Coupled, reference: Reference, depth: float = 7.0) -> Row:
     for name, own in named.items():
         right = force.duplicate()
         right.array = -(force.array_r.reshape(len(X), -1) * own[:, None]).ravel()
-        moved = z + _answer(product, Apply(assembly.preconditioner), right)
+        moved = z + answered(product, assembly.preconditioner, right)
         row[name] = norms.total(lift_to(assembly, moved, t, full) - here)
     return row
 
@@ -300,30 +300,6 @@ def _places(found: Coupled) -> Array:
     atoms = np.flatnonzero(unknowns.atom >= 0)
     X[unknowns.atom[atoms]] = found.assembly.X[atoms]
     return X
-
-
-def _answer(
-    product: Callable[[PETSc.Vec, PETSc.Vec], None], inner: Apply, right: PETSc.Vec
-) -> PETSc.Vec:
-    """Solve the linearised problem."""
-
-    class Shell:
-        def mult(self, matrix: PETSc.Mat, v: PETSc.Vec, out: PETSc.Vec) -> None:
-            product(v, out)
-
-    size = (right.getLocalSize(), None)
-    shell = PETSc.Mat().createPython((size, size), Shell(), comm=MPI.COMM_WORLD)
-    shell.setUp()
-    ksp = PETSc.KSP().create(MPI.COMM_WORLD)
-    ksp.setOperators(shell)
-    ksp.setType("gmres")
-    ksp.setTolerances(rtol=1e-3, max_it=200)
-    ksp.setGMRESRestart(100)
-    ksp.getPC().setType("python")
-    ksp.getPC().setPythonContext(inner)
-    out = right.duplicate()
-    ksp.solve(right, out)
-    return out
 
 
 def draw(rows: Sequence[Row]) -> Figure:

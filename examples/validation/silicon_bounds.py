@@ -19,12 +19,12 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-from common import Coupled, Reference, Row, solve_coupled
+from common import Coupled, Reference, Row, answered, solve_coupled
 from handshake_limits import split_by_rings
 from lattice_waves import LongWaves
 from scipy import sparse
 from scipy.spatial import cKDTree
-from silicon_oracle import answer, derivative
+from silicon_oracle import derivative
 
 from msolve.assemble import couple
 from msolve.body import Body
@@ -157,7 +157,7 @@ class Answers:
 
     def _to(self, right: PETSc.Vec) -> Array:
         product, moves = self._linear
-        solved = answer(product, self.coupled.assembly.preconditioner, right)
+        solved = answered(product, self.coupled.assembly.preconditioner, right)
         return np.asarray(moves @ solved.array_r).reshape(-1, 3)
 
     @cached_property

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
@@ -14,8 +13,6 @@ from scipy.sparse.linalg import splu
 
 from msolve.compare import Lifting, bonds, lift_to
 from msolve.handshake.shifts import CarriedShifts
-from msolve.solvers import Preconditioner
-from msolve.solvers.context import Apply
 
 
 def oracle(coupled: Coupled, reference: Reference, rim: float, steps: int = 3) -> PETSc.Vec:
@@ -69,25 +66,3 @@ def derivative(coupled: Coupled, reference: Reference, z: PETSc.Vec) -> sparse.c
     )
     lift = sparse.kron(scalar_lift(assembly, full), sparse.identity(3))
     return (lift + B @ sparse_of(rows.of_unknowns)).tocsr()
-
-
-def answer(product: object, preconditioner: Preconditioner, right: PETSc.Vec) -> PETSc.Vec:
-    """Solve the linearised problem."""
-
-    class Shell:
-        def mult(self, matrix: PETSc.Mat, v: PETSc.Vec, out: PETSc.Vec) -> None:
-            product(v, out)  # type: ignore[operator]
-
-    size = (right.getLocalSize(), None)
-    shell = PETSc.Mat().createPython((size, size), Shell(), comm=MPI.COMM_WORLD)
-    shell.setUp()
-    ksp = PETSc.KSP().create(MPI.COMM_WORLD)
-    ksp.setOperators(shell)
-    ksp.setType("gmres")
-    ksp.setTolerances(rtol=1e-3, max_it=200)
-    ksp.setGMRESRestart(100)
-    ksp.getPC().setType("python")
-    ksp.getPC().setPythonContext(Apply(preconditioner))
-    out = right.duplicate()
-    ksp.solve(right, out)
-    return out
