@@ -92,7 +92,8 @@ def softest_strain(C: Array, components: int = 3) -> tuple[float, Array]:
 
     Returns:
         ``(modulus, strain)``: the lowest eigenvalue of C [eV/Å³], not positive in a crystal that does not hold, and
-        the symmetric strain of length 1 that belongs to it, shape ``(components, components)`` [-].
+        the symmetric strain of length 1 that belongs to it, shape ``(components, components)`` [-]; of several the
+        one nearest to a stretch or shear along the axes, so that rounding does not decide.
     """
     d = components
     pairs = [(i, j) for i in range(d) for j in range(i, d)]
@@ -100,7 +101,11 @@ def softest_strain(C: Array, components: int = 3) -> tuple[float, Array]:
     for k, (i, j) in enumerate(pairs):
         basis[k, i, j] = basis[k, j, i] = 1.0 if i == j else 0.5**0.5
     values, vectors = np.linalg.eigh(np.einsum("aij,ijkl,bkl->ab", basis, C[:d, :d, :d, :d], basis))
-    return float(values[0]), np.einsum("a,aij->ij", vectors[:, 0], basis)
+    least = vectors[:, values < values[0] + 1e-6 * np.abs(values).max()]
+    share = least @ least.T
+    first = int(np.flatnonzero(np.diag(share) > np.diag(share).max() - 1e-6)[0])
+    strain = np.einsum("a,aij->ij", share[first] / np.sqrt(share[first, first]), basis)
+    return float(values[0]), strain
 
 
 def _energies(bulk: BulkCell | ForceBulkCell, F: Array) -> Array:
