@@ -151,7 +151,7 @@ def draw(rows: Sequence[Row]) -> Figure:
         axis.set_xticks([1.5, 2, 3, 4], ["1.5", "2", "3", "4"])
         axis.minorticks_off()
         axis.set(xlabel="core radius over the cutoff", ylabel="H1 error [Å]", title=title)
-    axes[0].legend()
+    axes[0].legend(loc="center right", bbox_to_anchor=(1.0, 0.73))
     table_of = gains(rows)
     names = list(dict.fromkeys(str(r["case"]) for r in table_of))
     for place, name in enumerate(reversed(names)):
