@@ -245,12 +245,7 @@ class CoupledProblem:
         comm = kinematics.unknowns.comm
         for atoms, places in comm.allgather((mine, moved)):
             out[atoms] = places
-        known = self._cache.get("base of all")
-        if not isinstance(known, tuple) or known[0] != t:
-            known = (t, self._atom_base(np.arange(len(out)), t))
-            self._cache["base of all"] = known
-        base: Array = known[1]
-        return out + base
+        return out + self._of_load("base", t, lambda t: self._atom_base(np.arange(len(out)), t))
 
     def flank_line(self, z: PETSc.Vec, t: float) -> Array:
         """Deformed places of the mesh nodes on the flanks, the same on every rank, ``(m, 3)`` [Å]. Collective."""
@@ -341,10 +336,13 @@ class CoupledProblem:
         return base + self._interpolated_boundary(t)[atoms]
 
     def _resting(self, t: float) -> Array:
-        known = self._cache.get("resting")
+        return self._of_load("resting", t, self.placement.resting_shifts)
+
+    def _of_load(self, what: str, t: float, made: Callable[[float], Array]) -> Array:
+        """What depends on the load alone: made once a load, as many states are asked for at each."""
+        known = self._cache.get(f"{what} at load")
         if not isinstance(known, tuple) or known[0] != t:
-            known = (t, self.placement.resting_shifts(t))
-            self._cache["resting"] = known
+            known = self._cache[f"{what} at load"] = (t, made(t))
         found: Array = known[1]
         return found
 

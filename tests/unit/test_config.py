@@ -137,8 +137,8 @@ def test_each_key_is_told_by_its_name(deck, path, value):
     assert f"{_told(path)}x: no such key; did you mean {key!r}?" in misspelt
     if key != "kind":  # without it the section may be of another one, in which other keys are wrong
         missing = problems(lambda section: section.pop(key))
-        # Left out it may have a default, which does not go with the rest of the section.
-        names = (_told(inside), f"{path[0]}:")
+        # A core's centre has a default, where it may hold no vacancy.
+        names = (_told(inside), "regions: the vacancy")
         assert not missing or any(problem.startswith(names) for problem in missing)
     assert told("two words" if isinstance(value, dict) else {"colour": 1})
     number = re.fullmatch(r"(-?[\d.]+(?:e-?\d+)?) *(.*)", str(value))
